@@ -1,0 +1,46 @@
+"""The rows: engine, models, named queries. The only room that knows SQL."""
+
+from newsletter.store.base import Base, UTCDateTime, public_id
+from newsletter.store.content import Article, Digest, DigestArticle, DigestState
+from newsletter.store.engine import connect, reading, transaction
+from newsletter.store.outbox import Delivery, DeliveryState, LetterName, Worker
+from newsletter.store.people import (
+    LetterQuota,
+    Publication,
+    Subscriber,
+    Subscription,
+    SubscriptionState,
+    Suppression,
+    SuppressionReason,
+)
+from newsletter.store.record import ConsentEvent, Installation
+from newsletter.store.schema import check_schema, create, migrate
+
+__all__ = [
+    "Article",
+    "Base",
+    "ConsentEvent",
+    "Delivery",
+    "DeliveryState",
+    "Digest",
+    "DigestArticle",
+    "DigestState",
+    "Installation",
+    "LetterName",
+    "LetterQuota",
+    "Publication",
+    "Subscriber",
+    "Subscription",
+    "SubscriptionState",
+    "Suppression",
+    "SuppressionReason",
+    "UTCDateTime",
+    "Worker",
+    "check_schema",
+    "connect",
+    "create",
+    "migrate",
+    "public_id",
+    "reading",
+    "transaction",
+]

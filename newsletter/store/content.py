@@ -1,0 +1,135 @@
+"""Articles, and the digests that they are composed into."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from newsletter.errors import WrongState
+from newsletter.store.base import Base, RowId, public_id
+from newsletter.store.people import Publication, one_of
+
+
+class DigestState(StrEnum):
+    """draft -> approved -> sending <-> paused; sending -> sent; all but sent -> cancelled."""
+
+    DRAFT = "draft"
+    APPROVED = "approved"
+    SENDING = "sending"
+    PAUSED = "paused"
+    SENT = "sent"
+    CANCELLED = "cancelled"
+
+
+class Article(Base):
+    """Something to read. The same url is the same article."""
+
+    __tablename__ = "article"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    url: Mapped[str | None] = mapped_column(Text, unique=True)
+    title: Mapped[str] = mapped_column(Text)
+    summary: Mapped[str | None] = mapped_column(Text)
+    # Markdown as it came; it is rendered and cleaned when it is shown.
+    body: Mapped[str] = mapped_column(Text)
+    author: Mapped[str | None] = mapped_column(Text)
+    published_at: Mapped[datetime | None]
+    image: Mapped[str | None] = mapped_column(Text)
+    image_alt: Mapped[str | None] = mapped_column(Text)
+    image_credit: Mapped[str | None] = mapped_column(Text)
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Digest(Base):
+    """Articles composed into one mailing of one publication.
+
+    `frozen` holds the content from approval on: neither an edited article nor a new template
+    changes what was approved.
+    """
+
+    __tablename__ = "digest"
+    __table_args__ = (
+        Index("ix_digest_state", "state"),
+        one_of("state", DigestState),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    public_id: Mapped[str] = mapped_column(String(20), unique=True, default=public_id)
+    publication_id: Mapped[int] = mapped_column(ForeignKey("publication.id"), index=True)
+    subject: Mapped[str] = mapped_column(Text)
+    intro: Mapped[str | None] = mapped_column(Text)
+    # "auto", "full" or "teaser": how much of each article stands in the letter.
+    length: Mapped[str] = mapped_column(String(8), default="auto")
+    state: Mapped[str] = mapped_column(String(16), default=DigestState.DRAFT)
+    # The shape is newsletter.digests.freeze.Frozen.
+    frozen: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime]
+    approved_at: Mapped[datetime | None]
+    send_at: Mapped[datetime | None]
+    # Everybody up to this subscription has a delivery row; None until queueing began.
+    queued_up_to: Mapped[int | None] = mapped_column(RowId)
+    queued_at: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+
+    publication: Mapped[Publication] = relationship()
+    entries: Mapped[list[DigestArticle]] = relationship(
+        order_by="DigestArticle.place", cascade="all, delete-orphan"
+    )
+
+    def _move(self, to: DigestState, *allowed: DigestState) -> None:
+        if self.state not in allowed:
+            wanted = " or ".join(allowed)
+            raise WrongState(f"Digest {self.id} is {self.state}; this needs it to be {wanted}.")
+        self.state = to
+
+    def approve(self, frozen: dict[str, Any], now: datetime) -> None:
+        """draft -> approved, with the content that will be sent."""
+        self._move(DigestState.APPROVED, DigestState.DRAFT)
+        self.frozen = frozen
+        self.approved_at = now
+
+    def start(self) -> None:
+        """approved -> sending."""
+        self._move(DigestState.SENDING, DigestState.APPROVED)
+
+    def pause(self) -> None:
+        """sending -> paused: no further mail of it is handed over."""
+        self._move(DigestState.PAUSED, DigestState.SENDING)
+
+    def resume(self) -> None:
+        """paused -> sending."""
+        self._move(DigestState.SENDING, DigestState.PAUSED)
+
+    def finish(self, now: datetime) -> None:
+        """sending -> sent."""
+        self._move(DigestState.SENT, DigestState.SENDING)
+        self.sent_at = now
+
+    def cancel(self) -> None:
+        """Any state before sent -> cancelled."""
+        self._move(
+            DigestState.CANCELLED,
+            DigestState.DRAFT,
+            DigestState.APPROVED,
+            DigestState.SENDING,
+            DigestState.PAUSED,
+        )
+
+
+class DigestArticle(Base):
+    """One article's place in one digest."""
+
+    __tablename__ = "digest_article"
+    __table_args__ = (UniqueConstraint("digest_id", "article_id"),)
+
+    digest_id: Mapped[int] = mapped_column(ForeignKey("digest.id"), primary_key=True)
+    place: Mapped[int] = mapped_column(primary_key=True)
+    article_id: Mapped[int] = mapped_column(ForeignKey("article.id"), index=True)
+
+    article: Mapped[Article] = relationship()

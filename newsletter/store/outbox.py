@@ -1,0 +1,104 @@
+"""The outbox: every mail that we send is a row here first, the confirmation too."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from newsletter.store.base import Base, RowId, public_id
+from newsletter.store.people import one_of
+
+
+class LetterName(StrEnum):
+    """The letters that we write. All but the digest are a person's own and never wait behind it."""
+
+    CONFIRMATION = "confirmation"
+    ALREADY_CONFIRMED = "already-confirmed"
+    ACCESS = "access"
+    WELCOME = "welcome"
+    GOODBYE = "goodbye"
+    DIGEST = "digest"
+    TEST = "test"
+
+
+class DeliveryState(StrEnum):
+    """queued -> claimed -> armed -> accepted | deferred | failed; see newsletter.sending."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    ARMED = "armed"
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNCERTAIN = "uncertain"
+
+
+class Delivery(Base):
+    """One letter on its way to one subscriber.
+
+    Its states are changed only by the statements of newsletter.sending, which say the state and
+    the epoch that they expect: a worker that lost its claim changes nothing.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        # The final arbiter: nobody gets a digest twice, whatever the code does.
+        UniqueConstraint("digest_id", "subscriber_id"),
+        Index("ix_delivery_digest_id_state", "digest_id", "state", "id"),
+        # Letters of a person's own are found without stepping over a million digests.
+        Index(
+            "ix_delivery_personal",
+            "state",
+            "due_at",
+            sqlite_where=text("letter <> 'digest'"),
+            postgresql_where=text("letter <> 'digest'"),
+        ),
+        one_of("state", DeliveryState),
+        one_of("letter", LetterName),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    # Random: the Message-ID is made of it, and a confirmation link names it (its nonce).
+    public_id: Mapped[str] = mapped_column(String(20), unique=True, default=public_id)
+    letter: Mapped[str] = mapped_column(String(24))
+    publication_id: Mapped[int] = mapped_column(ForeignKey("publication.id"), index=True)
+    digest_id: Mapped[int | None] = mapped_column(ForeignKey("digest.id"))
+    # Both None for a test mail, and after the subscriber was erased.
+    subscriber_id: Mapped[int | None] = mapped_column(ForeignKey("subscriber.id"), index=True)
+    subscription_id: Mapped[int | None] = mapped_column(ForeignKey("subscription.id"), index=True)
+    # Where it goes, as it was when it was queued; None once erased.
+    address: Mapped[str | None] = mapped_column(String(320))
+    message_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    state: Mapped[str] = mapped_column(String(16), default=DeliveryState.QUEUED)
+    # Why it was skipped or failed: one word for counting (unsubscribed, cancelled, ...).
+    reason: Mapped[str | None] = mapped_column(String(32))
+    # Raised by each claim; a statement with an older one changes nothing (fencing).
+    epoch: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None] = mapped_column(String(20))
+    lease_until: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    # Not to be tried before this moment.
+    due_at: Mapped[datetime]
+    # SHA-256 of the mail as it was handed over.
+    content_sha256: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    reply_code: Mapped[int | None]
+    # What the relay said: hostile text, to be escaped wherever it is shown.
+    reply_text: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+
+
+class Worker(Base):
+    """A process that sends, and when it was last seen."""
+
+    __tablename__ = "worker"
+
+    public_id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
