@@ -1,0 +1,1 @@
+"""Articles in, digests out: reading Markdown, composing, previewing, approving."""
