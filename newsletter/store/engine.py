@@ -69,7 +69,8 @@ def reading(engine: Engine) -> Iterator[Session]:
     """
     options: dict[str, Any] = {"newsletter_reading": True}
     if engine.dialect.name == "postgresql":
-        options["postgresql_readonly"] = True
+        # One snapshot for all that is read, as on SQLite.
+        options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
     with (
         engine.connect().execution_options(**options) as connection,
         Session(connection, expire_on_commit=False) as session,

@@ -1,0 +1,22 @@
+"""The record: what people declared and withdrew, in words that can be shown years later."""
+
+from newsletter.consent.check import Report, verify
+from newsletter.consent.event import EventType, Evidence
+from newsletter.consent.log import Entry, Subject, entries, record, record_erasure, record_many
+from newsletter.consent.wording import Wording, check_wording, wording_of
+
+__all__ = [
+    "Entry",
+    "EventType",
+    "Evidence",
+    "Report",
+    "Subject",
+    "Wording",
+    "check_wording",
+    "entries",
+    "record",
+    "record_erasure",
+    "record_many",
+    "verify",
+    "wording_of",
+]

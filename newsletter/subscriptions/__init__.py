@@ -1,0 +1,1 @@
+"""The stories of people: signing up, confirming, preferences, leaving, being forgotten."""
