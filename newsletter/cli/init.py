@@ -1,0 +1,84 @@
+"""`newsletter init`: a settings file and a database, where there were none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from newsletter import config
+from newsletter.cli import installation
+from newsletter.cli.group import Choice
+from newsletter.errors import ConfigError, NewsletterError
+
+
+class AlreadyThere(NewsletterError):
+    """There is an installation in this place; nothing was changed."""
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--base-url",
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    metavar="URL",
+    help="The public address of the service; every link in every mail starts with it.",
+)
+@click.pass_context
+def init(ctx: click.Context, folder: Path | None, base_url: str) -> None:
+    """Make newsletter.toml with fresh secrets, and the database.
+
+    The settings file explains every setting and can be read only by you. What is there already is
+    never overwritten.
+
+    \b
+    newsletter init
+    newsletter init /srv/newsletter --base-url https://news.example.org
+    """
+    choice = ctx.find_object(Choice)
+    named = choice.config_file if choice else None
+    if named is not None and folder is not None:
+        raise click.UsageError("Name the place once: with --config or with DIR.")
+    file = named or (folder or Path()) / config.DEFAULT_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _write_new(file, config.template(base_url))
+    try:
+        settings = config.load(file).settings
+    except ConfigError:
+        # With a wrong --base-url or variable, trying again must not meet a half-made installation.
+        file.unlink()
+        raise
+    _make_database(settings)
+    click.echo(f"Settings: {file}")
+    click.echo(f"Database: {_place(settings)}")
+    click.echo(
+        "Next: set base_url and smtp_url in the settings, then newsletter publication create"
+    )
+
+
+def _write_new(file: Path, text: str) -> None:
+    try:
+        number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise AlreadyThere(
+            f"{file} exists; nothing was changed. If only the database is missing: "
+            f"newsletter --config {file} migrate"
+        ) from error
+    with os.fdopen(number, "w", encoding="utf-8") as opened:
+        opened.write(text)
+
+
+def _make_database(settings: config.Settings) -> None:
+    from newsletter import store  # noqa: PLC0415  # not for --help
+
+    database = installation.sqlite_file(settings)
+    if database is not None:
+        installation.reserve(database)
+    with installation.unchecked(settings) as here:
+        store.create(here.engine, here.hash_key, installation.now())
+
+
+def _place(settings: config.Settings) -> str:
+    return str(installation.sqlite_file(settings) or "PostgreSQL, as database_url says")

@@ -1,0 +1,118 @@
+"""The installation that a command works on: settings, database, clock.
+
+Every command refuses a database whose schema or hash key is not its own, before it does anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from newsletter import config
+from newsletter.cli.group import Choice
+from newsletter.errors import ConfigError, SchemaError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from newsletter.links import Links
+
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An open installation. `engine` is closed by whoever opened it."""
+
+    settings: config.Settings
+    engine: Engine
+
+    @property
+    def hash_key(self) -> bytes:
+        """The key under which mailboxes are hashed."""
+        return self.settings.hash_key_bytes
+
+    @property
+    def links(self) -> Links:
+        """What makes this installation's links."""
+        from newsletter.links import Links  # noqa: PLC0415  # few commands make links
+
+        return Links(self.settings.base_url, tuple(self.settings.all_secret_keys))
+
+
+def now() -> datetime:
+    """The clock of the command line."""
+    return datetime.now(UTC)
+
+
+def load_settings() -> config.Loaded:
+    """The settings of the running command; raises ConfigError with every fault."""
+    choice = click.get_current_context().find_object(Choice)
+    return config.load(choice.config_file if choice else None)
+
+
+@contextmanager
+def opened() -> Iterator[Installation]:
+    """The installation of the running command, checked.
+
+    Raises ConfigError, and SchemaError with the cure when the database is not of this version's
+    shape, is missing, or was made under another hash key.
+    """
+    settings = load_settings().settings
+    with unchecked(settings) as installation:
+        from newsletter.store.schema import check_hash_key, check_schema  # noqa: PLC0415
+
+        file = sqlite_file(settings)
+        if file is not None and not file.exists():
+            # Opening it would make an empty file of that name.
+            raise SchemaError(f"There is no database at {file}. Make it with: newsletter migrate")
+        check_schema(installation.engine)
+        check_hash_key(installation.engine, installation.hash_key)
+        yield installation
+
+
+@contextmanager
+def unchecked(settings: config.Settings) -> Iterator[Installation]:
+    """The same without a look at the database: for what makes, mends or copies it."""
+    from newsletter.store import connect  # noqa: PLC0415  # `config` and `--help` need no database
+
+    engine = connect(settings.database_url)
+    try:
+        yield Installation(settings, engine)
+    finally:
+        engine.dispose()
+
+
+def sqlite_file(settings: config.Settings) -> Path | None:
+    """The file of a SQLite database; None for PostgreSQL."""
+    name = settings.database_url.removeprefix(_SQLITE)
+    return None if name == settings.database_url else Path(name)
+
+
+def reserve(file: Path) -> None:
+    """Make an empty file that only its owner can read, unless there is one already.
+
+    SQLite gives its -wal and -shm files the mode of the database.
+    """
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+
+
+def need_smtp(settings: config.Settings) -> None:
+    """Raises ConfigError, saying how to set it, when no relay is set."""
+    if settings.smtp is None:
+        raise ConfigError(
+            [
+                "smtp_url (missing): sending needs a relay; put smtp_url into newsletter.toml or "
+                "set NEWSLETTER_SMTP_URL, such as smtp+starttls://user:password@host:587"
+            ]
+        )

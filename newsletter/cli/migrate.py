@@ -1,0 +1,43 @@
+"""`newsletter migrate`: the database of an older version becomes this version's."""
+
+from __future__ import annotations
+
+import click
+
+from newsletter.cli import installation, output
+
+
+@click.command()
+@output.json_option
+def migrate(as_json: bool) -> None:
+    """Bring the database to the newest schema.
+
+    An empty database gets its tables. It works as a whole or changes nothing; make a backup first
+    all the same, there is no way back to an older version without one.
+
+    \b
+    newsletter backup before.db && newsletter migrate
+    """
+    from alembic.util import CommandError  # noqa: PLC0415  # not for --help
+
+    from newsletter.store import schema  # noqa: PLC0415
+
+    settings = installation.load_settings().settings
+    database = installation.sqlite_file(settings)
+    if database is not None:
+        installation.reserve(database)
+    with installation.unchecked(settings) as here:
+        before = schema.revision(here.engine)
+        try:
+            schema.create(here.engine, here.hash_key, installation.now())
+        except CommandError:
+            # A newer version made it: the check says so better than Alembic does.
+            schema.check_schema(here.engine)
+            raise
+        after = schema.revision(here.engine)
+    if as_json:
+        output.emit_json({"from": before, "to": after})
+    elif before == after:
+        click.echo(f"The database is at the newest schema already: {after}")
+    else:
+        click.echo(f"The database went from {before or 'empty'} to {after}")
