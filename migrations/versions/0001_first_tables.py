@@ -238,6 +238,7 @@ def upgrade() -> None:
         ),
         sa.Column("address", sa.String(length=320), nullable=True),
         sa.Column("message_id", sa.String(length=255), nullable=True),
+        sa.Column("frozen", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=True),
         sa.Column("epoch", sa.Integer(), nullable=False),

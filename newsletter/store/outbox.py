@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter.store.base import Base, RowId, public_id
@@ -73,6 +74,8 @@ class Delivery(Base):
     # Where it goes, as it was when it was queued; None once erased.
     address: Mapped[str | None] = mapped_column(String(320))
     message_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    # What a test mail shows, since a draft has no content of its own yet; None for all others.
+    frozen: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     state: Mapped[str] = mapped_column(String(16), default=DeliveryState.QUEUED)
     # Why it was skipped or failed: one word for counting (unsubscribed, cancelled, ...).
     reason: Mapped[str | None] = mapped_column(String(32))
