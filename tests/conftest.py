@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from postgres import NoServer, server
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
     from newsletter.config import Settings
     from newsletter.mail.sink import Sink
     from newsletter.store import Publication, Subscription
+
+# The machine that tests run on may be busy: a slow example is not a wrong one.
+hypothesis.settings.register_profile(
+    "newsletter", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("newsletter")
 
 HASH_KEY = b"h" * 32
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -128,12 +128,13 @@ def _close(position: int, fields: dict[str, Any], open_positions: set[int]) -> N
 def _compare(session: Session, states: dict[str, str]) -> None:
     """The state table says what the log says, no more and no less."""
     rows = select(Subscription.public_id, Subscription.state).execution_options(yield_per=_PIECE)
-    for name, state in session.execute(rows):
-        said = states.get(name)
-        if said != state:
-            raise ConsentLogError(
-                f"subscription {name}: the table says {state}, the log says {said or 'nothing'}"
-            )
+    with session.execute(rows) as found:
+        for name, state in found:
+            said = states.get(name)
+            if said != state:
+                raise ConsentLogError(
+                    f"subscription {name}: the table says {state}, the log says {said or 'nothing'}"
+                )
     count = session.scalar(select(func.count()).select_from(Subscription))
     if count != len(states):
         raise ConsentLogError(

@@ -132,8 +132,9 @@ def entries(
     if subscriber_id is not None:
         query = query.where(ConsentEvent.subscriber_id == subscriber_id)
     query = query.order_by(ConsentEvent.position).execution_options(yield_per=1000)
-    for row in session.scalars(query):
-        yield Entry(row.position, row.commitment, json.loads(row.body) if row.body else {})
+    with session.scalars(query) as rows:
+        for row in rows:
+            yield Entry(row.position, row.commitment, json.loads(row.body) if row.body else {})
 
 
 def _take_positions(session: Session, count: int) -> tuple[int, bytes]:

@@ -34,17 +34,18 @@ def rows(session: Session, publication: Publication | None = None) -> Iterator[d
     )
     if publication is not None:
         query = query.where(Subscription.publication_id == publication.id)
-    for each in session.scalars(query):
-        yield {
-            "email": each.subscriber.address,
-            "name": each.subscriber.name or "",
-            "language": each.subscriber.language,
-            "publication": each.publication.slug,
-            "state": each.state,
-            "created_at": each.created_at.isoformat(),
-            "confirmed_at": each.confirmed_at.isoformat() if each.confirmed_at else "",
-            "ended_at": each.ended_at.isoformat() if each.ended_at else "",
-        }
+    with session.scalars(query) as found:
+        for each in found:
+            yield {
+                "email": each.subscriber.address,
+                "name": each.subscriber.name or "",
+                "language": each.subscriber.language,
+                "publication": each.publication.slug,
+                "state": each.state,
+                "created_at": each.created_at.isoformat(),
+                "confirmed_at": each.confirmed_at.isoformat() if each.confirmed_at else "",
+                "ended_at": each.ended_at.isoformat() if each.ended_at else "",
+            }
 
 
 def cell(text: str) -> str:

@@ -1,0 +1,91 @@
+"""Publications: what operators may name them, and what is refused with its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from newsletter import consent, store
+from newsletter.errors import BadInput, NotFound
+from newsletter.subscriptions import publications
+
+GOOD = {
+    "slug": "field-notes",
+    "title": "Field Notes",
+    "from_": "Field Notes <notes@example.org>",
+    "privacy_url": "https://example.org/privacy",
+    "postal_address": "1 Meadow Lane\nExampleton",
+}
+
+
+def create(engine, now, **over):
+    with store.transaction(engine) as session:
+        return publications.create(session, **{**GOOD, **over}, now=now)
+
+
+def test_a_publication_is_made_with_sensible_defaults(engine, now):
+    """Only what the law and the mail need has to be said."""
+    made = create(engine, now)
+    assert (made.from_name, made.from_address) == ("Field Notes", "notes@example.org")
+    assert made.privacy_version == "2026-03-01"
+    assert made.sends_welcome and not made.sends_goodbye
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("slug", "Field Notes"),
+        ("slug", "-x"),
+        ("slug", "confirm"),
+        ("slug", "static"),
+        ("title", ""),
+        ("title", "a\r\nBcc: v@example.net"),
+        ("from_", "notes@example.org"),
+        ("from_", "Notes <nowhere>"),
+        ("from_", "Notes\nBcc: v@example.net <notes@example.org>"),
+        ("privacy_url", "javascript:alert(1)"),
+        ("postal_address", " "),
+        ("accent_color", "red"),
+        ("language", "xx"),
+        ("reply_to", "nobody"),
+        ("consent_wording", "I agree."),
+        ("consent_wording", "[I] [agree]"),
+        ("colour", "#123456"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_field(engine, now, field, value):
+    """The error names the field; nothing is written."""
+    with pytest.raises(BadInput) as caught:
+        create(engine, now, **{field: value})
+    assert caught.value.field == field.rstrip("_")
+    with store.reading(engine) as session:
+        assert publications.all_of(session) == []
+
+
+def test_a_slug_is_taken_once(engine, now):
+    """The second one is told how to change the first."""
+    create(engine, now)
+    with pytest.raises(BadInput, match="publication edit field-notes"):
+        create(engine, now)
+
+
+def test_new_words_are_a_new_version(engine, now):
+    """Changing the wording, the policy's address or its version changes the wording's version."""
+    made = create(engine, now)
+    versions = {consent.wording_of(made, "en").version}
+    for change in (
+        {"privacy_version": "2"},
+        {"privacy_url": "https://example.org/other"},
+        {"consent_wording": "Yes, I read the [policy] and want mail."},
+    ):
+        with store.transaction(engine) as session:
+            made = publications.edit(session, "field-notes", **change)
+        versions.add(consent.wording_of(made, "en").version)
+    assert len(versions) == 4
+    assert consent.wording_of(made, "en").parts == ("Yes, I read the ", "policy", " and want mail.")
+
+
+def test_an_unknown_slug_is_told_what_there_is(engine, now):
+    """The error lists the publications."""
+    create(engine, now)
+    with store.reading(engine) as session, pytest.raises(NotFound, match="field-notes"):
+        publications.find(session, "feild-notes")
