@@ -1,0 +1,129 @@
+"""The settings: each with its type, its default, and what `newsletter init` says of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from newsletter.config.values import (
+    Network,
+    Secret,
+    SmtpServer,
+    check_address,
+    check_base_url,
+    check_database_url,
+    check_limit,
+    check_smtp_url,
+    smtp_server,
+)
+
+
+class Settings(BaseModel):
+    """All settings. The description of each is what `newsletter init` writes beside it."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    base_url: Annotated[str, AfterValidator(check_base_url)] = Field(
+        description="The public address of the service. Every link in every mail starts with it."
+    )
+    secret_key: Secret = Field(
+        description="Signs the links in mails. Change it only with: newsletter secret rotate."
+    )
+    old_secret_keys: list[Secret] = Field(
+        default=[], description="Earlier secret keys, oldest first: links made with them stay good."
+    )
+    hash_key: Secret = Field(
+        description="Names suppressed mailboxes without telling them. Never change it: "
+        "blocked and erased people would become unknown."
+    )
+    database_url: Annotated[str, AfterValidator(check_database_url)] = Field(
+        default="sqlite:///newsletter.db",
+        repr=False,  # it may hold a password
+        description="sqlite:///FILE, or postgresql://user:password@host/database for large "
+        "installations. A relative FILE lies beside this file.",
+    )
+    smtp_url: Annotated[SecretStr | None, AfterValidator(check_smtp_url)] = Field(
+        default=None,
+        examples=["smtp+starttls://user:password@relay.example.org:587"],
+        description="The relay that takes the mail: smtp://host:25, smtps://host:465 or "
+        "smtp+starttls://user:password@host:587.",
+    )
+    envelope_sender: Annotated[str | None, AfterValidator(check_address)] = Field(
+        default=None,
+        examples=["bounces@example.org"],
+        description="Where bounces go (MAIL FROM). Without it, the publication's From address.",
+    )
+    smtp_timeout: float = Field(
+        default=60, gt=0, le=600, description="Seconds that the relay may take for each step."
+    )
+    smtp_connections: int = Field(
+        default=4, ge=1, le=100, description="Connections to the relay at once, for each process."
+    )
+    retry_delay: float = Field(
+        default=300,
+        ge=0,
+        description="Seconds until the first retry after a 4xx reply; it doubles.",
+    )
+    retry_delay_max: float = Field(
+        default=21600, gt=0, description="Seconds that a retry delay grows to at most."
+    )
+    retry_for: float = Field(
+        default=432000,
+        gt=0,
+        description="Seconds after which a mail that is still put off counts as failed.",
+    )
+    lease: float = Field(
+        default=900, gt=0, description="Seconds after which a silent worker's mails are taken back."
+    )
+    confirm_days: float = Field(
+        default=7, gt=0, description="Days that a confirmation link is good for."
+    )
+    access_minutes: float = Field(
+        default=60, gt=0, description="Minutes that the mailed link to one's own data is good for."
+    )
+    client_address: Literal["full", "truncated", "none"] = Field(
+        default="truncated",
+        description="How much of a visitor's network address is kept as evidence: full, "
+        "truncated (/24, /48) or none.",
+    )
+    trusted_proxies: list[Network] = Field(
+        default=[],
+        description="Networks of reverse proxies whose X-Forwarded-For is believed, "
+        'such as ["127.0.0.1/32"].',
+    )
+    signup_limit: Annotated[str, AfterValidator(check_limit)] = Field(
+        default="30 per hour",
+        description="Sign-up forms accepted from one client.",
+    )
+    limit_storage: str = Field(
+        default="memory://",
+        description="Where the limits are counted: memory:// for one web process, "
+        "or redis://host for several.",
+    )
+    host: str = Field(default="127.0.0.1", description="Where `newsletter serve` listens.")
+    port: int = Field(default=8000, ge=0, le=65535, description="The port that it listens on.")
+    threads: int = Field(default=8, ge=1, le=128, description="Requests that it answers at once.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="How much goes to the log: debug, info, warning or error."
+    )
+
+    @property
+    def smtp(self) -> SmtpServer | None:
+        """The relay, taken apart; None when none is set."""
+        return smtp_server(self.smtp_url.get_secret_value()) if self.smtp_url else None
+
+    @property
+    def all_secret_keys(self) -> list[str]:
+        """Every key that a link may be signed with, newest last (itsdangerous signs with it)."""
+        return [key.get_secret_value() for key in (*self.old_secret_keys, self.secret_key)]
+
+    @property
+    def hash_key_bytes(self) -> bytes:
+        """The key under which mailboxes are hashed."""
+        return self.hash_key.get_secret_value().encode()
+
+
+SECRETS = frozenset({"secret_key", "old_secret_keys", "hash_key", "smtp_url", "database_url"})

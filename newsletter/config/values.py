@@ -1,0 +1,126 @@
+"""What single settings must look like; a wrong one is told with the cure, never with its text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, PlainValidator, SecretStr
+
+from newsletter.addresses import parse as parse_address
+from newsletter.errors import BadInput
+
+
+@dataclass(frozen=True)
+class SmtpServer:
+    """Where mail is handed over. `security`: none, starttls (required) or tls (from the start)."""
+
+    host: str
+    port: int
+    security: Literal["none", "starttls", "tls"]
+    user: str | None
+    password: str | None = field(repr=False)
+
+
+_SMTP_CURE = (
+    "must look like smtp://host:25, smtps://host:465 or smtp+starttls://user:password@host:587, "
+    "with signs such as / # ? @ in user and password written as %2F %23 %3F %40"
+)
+_SMTP_SCHEMES: dict[str, tuple[Literal["none", "starttls", "tls"], int]] = {
+    "smtp": ("none", 25),
+    "smtp+starttls": ("starttls", 587),
+    "smtps": ("tls", 465),
+}
+
+
+def smtp_server(url: str) -> SmtpServer:
+    """The parts of an smtp_url; raises ValueError with the cure when it is not one."""
+    try:
+        parts = urlsplit(url)
+        given_port = parts.port
+    except ValueError:
+        # Not from it: its text has a piece of the password when that has a slash in it.
+        raise ValueError(_SMTP_CURE) from None
+    if parts.scheme not in _SMTP_SCHEMES or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError(_SMTP_CURE)
+    if parts.query or parts.fragment:
+        raise ValueError(_SMTP_CURE)
+    security, port = _SMTP_SCHEMES[parts.scheme]
+    return SmtpServer(
+        host=parts.hostname,
+        port=given_port or port,
+        security=security,
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
+
+def check_base_url(value: str) -> str:
+    cure = "must be the public address of the service, such as https://news.example.org"
+    # It becomes part of mail headers, as it stands.
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"{cure}; other letters than ASCII in their xn-- or %-form")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(cure) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(cure)
+    if "?" in value or "#" in value or "@" in parts.netloc:
+        raise ValueError(f"{cure}, without user, ? and #")
+    return value.rstrip("/")
+
+
+def check_database_url(value: str) -> str:
+    # postgresql:// means another driver in each SQLAlchemy release: name ours.
+    for old in ("postgres://", "postgresql://"):
+        if value.startswith(old):
+            value = "postgresql+psycopg://" + value.removeprefix(old)
+    if not value.startswith(("sqlite:///", "postgresql+psycopg://")) or value == "sqlite:///":
+        raise ValueError("must be sqlite:///FILE or postgresql://user:password@host/database")
+    return value
+
+
+def check_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 32:
+        raise ValueError(
+            "must be at least 32 characters; make one with: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+    return value
+
+
+def check_smtp_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        smtp_server(value.get_secret_value())
+    return value
+
+
+def check_address(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            parse_address(value)
+        except BadInput as error:
+            raise ValueError(f"is not an address: {error}") from error
+    return value
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(str(value))
+    except ValueError as error:
+        raise ValueError(f"must be networks such as 127.0.0.1/32 or fd00::/8: {error}") from error
+
+
+def check_limit(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d* per (second|minute|hour|day)", value, re.ASCII):
+        raise ValueError("must look like: 30 per hour (or second, minute, day)")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(check_secret)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
