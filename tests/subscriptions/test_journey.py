@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import func, select
 
-from newsletter import consent, store
+from newsletter import addresses, consent, store
 from newsletter.errors import BadLink
-from newsletter.subscriptions import confirm
+from newsletter.subscriptions import blocks, confirm
 
 
 def test_a_reader_signs_up_confirms_and_leaves(visitor):
@@ -186,7 +186,6 @@ def test_a_change_that_is_rolled_back_leaves_no_event(visitor):
     with pytest.raises(RuntimeError), store.transaction(visitor.engine) as session:
         publication = session.query(store.Publication).one()
         visitor_form = consent.Evidence(actor="subscriber", channel="form")
-        from newsletter import addresses
         from newsletter.subscriptions import signup
 
         form = signup.Signup(addresses.parse("ada@example.net"), None, "en")
@@ -209,3 +208,22 @@ def test_a_goodbye_is_sent_where_the_publication_says_so(visitor):
     visitor.leave("ada@example.net")
     visitor.leave("ada@example.net")
     assert len(visitor.letters("goodbye")) == 1
+
+
+def test_a_block_ends_when_the_person_asks_the_operator(visitor):
+    """An operator's word lets the mailbox sign up again; it signs nobody up by itself."""
+    visitor.sign_up("ada@example.net")
+    visitor.deny(visitor.letters()[0])
+
+    def lift():
+        with store.transaction(visitor.engine) as session:
+            said = consent.Evidence(actor="operator", channel="command", note="asked by phone")
+            address = addresses.parse("ada@example.net")
+            return blocks.lift(session, address, said, hash_key=b"h" * 32, now=visitor.now)
+
+    assert lift() == ["blocked"]
+    assert lift() == []
+    assert visitor.kinds() == ["requested", "blocked", "unblocked"]
+    assert visitor.state("ada@example.net") == "unsubscribed"
+    assert visitor.later(days=1).sign_up("ada@example.net")
+    visitor.verify()
