@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 from newsletter.errors import SchemaError
 from newsletter.resources import resource_dir
 from newsletter.store.base import public_id
-from newsletter.store.engine import transaction
+from newsletter.store.engine import reading, transaction
 from newsletter.store.record import Installation
 
 
@@ -97,7 +97,7 @@ def create(engine: Engine, hash_key: bytes, now: datetime) -> None:
 
 def check_hash_key(engine: Engine, hash_key: bytes) -> None:
     """Raises SchemaError when the hash_key setting is not the one of this database."""
-    with transaction(engine) as session:
+    with reading(engine) as session:
         installation = session.get(Installation, 1)
     if installation is None:
         raise SchemaError("The database has no installation in it: newsletter migrate")

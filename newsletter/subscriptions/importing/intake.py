@@ -1,23 +1,17 @@
-"""Bringing people in from a CSV file, with where their consent came from.
-
-What a file cannot do: bring back somebody who left, was erased, blocked us, complained, or whose
-address bounced. Each person who comes in gets an `imported` event with the operator's evidence.
-"""
+"""Taking a piece of rows in, with an event for each person."""
 
 from __future__ import annotations
 
-import csv
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from datetime import datetime
+from typing import Any, Literal
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from newsletter import addresses, consent
-from newsletter.errors import BadInput
+from newsletter import consent
 from newsletter.i18n import choose
 from newsletter.store import (
     Delivery,
@@ -30,33 +24,12 @@ from newsletter.store import (
 )
 from newsletter.store.find import suppressions
 from newsletter.store.letters import message_id, take_quota
+from newsletter.subscriptions.importing.rows import Row
 
+# So many rows a transaction: short enough to run beside a busy service.
 PIECE = 1000
-COLUMNS = ("email", "name", "language", "confirmed_at", "ip", "source")
-_NAME_LENGTH = 200
 
 Status = Literal["pending", "confirmed"]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One good line. The times are UTC; `ip` and `source` are evidence and stay as they came."""
-
-    number: int
-    address: addresses.Address
-    name: str | None
-    language: str | None
-    confirmed_at: datetime | None
-    ip: str | None
-    source: str | None
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A line that was left out, and why."""
-
-    number: int
-    reason: str
 
 
 @dataclass
@@ -72,67 +45,6 @@ class Tally:
         self.imported += other.imported
         self.already += other.already
         self.suppressed += other.suppressed
-
-
-def read(file: TextIO) -> Iterator[Row | BadRow]:
-    """The lines of a CSV file with a header, good and bad, in order.
-
-    file: opened with encoding "utf-8-sig" and newline="". Comma, semicolon or tab between the
-        columns; the header says which are there: email, and any of name, language, confirmed_at
-        (ISO 8601), ip, source. Other columns are ignored.
-
-    Raises BadInput when there is no header with an email column.
-    """
-    head = file.readline()
-    delimiter = max(",;\t", key=head.count)
-    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=delimiter), [])]
-    if "email" not in names:
-        raise BadInput(
-            "The first line must name the columns, one of them email "
-            f"(and any of {', '.join(COLUMNS[1:])})."
-        )
-    reader = csv.reader(file, delimiter=delimiter)
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield BadRow(reader.line_num + 1, f"not CSV: {error}")
-            continue
-        if any(cell.strip() for cell in cells):
-            number = reader.line_num + 1  # the header is line 1
-            yield _row(number, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
-
-
-def _row(number: int, cells: dict[str, str]) -> Row | BadRow:
-    try:
-        address = addresses.parse(cells.get("email", ""))
-        confirmed_at = _moment(cells.get("confirmed_at", ""))
-    except BadInput as error:
-        return BadRow(number, str(error))
-    name = "".join(c if c.isprintable() else " " for c in cells.get("name", "")).strip()
-    if len(name) > _NAME_LENGTH:
-        return BadRow(number, f"The name is longer than {_NAME_LENGTH} characters.")
-    return Row(
-        number=number,
-        address=address,
-        name=name or None,
-        language=cells.get("language") or None,
-        confirmed_at=confirmed_at,
-        ip=cells.get("ip") or None,
-        source=cells.get("source") or None,
-    )
-
-
-def _moment(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInput(f"confirmed_at is not an ISO 8601 time: {text!r}") from error
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def take(
