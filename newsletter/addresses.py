@@ -22,7 +22,7 @@ from email_validator import EmailNotValidError, validate_email
 from newsletter.errors import BadInput
 
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-_DOTLESS = {"gmail.com", "googlemail.com"}
+_DOTLESS = {"gmail.com", "googlemail.com", "proton.me", "protonmail.com", "protonmail.ch", "pm.me"}
 _SAME_DOMAIN = {"googlemail.com": "gmail.com"}
 MAX_LENGTH = 254  # RFC 5321 §4.5.3.1.3: a path is at most 256 octets, two of them angle brackets
 

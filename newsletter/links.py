@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
 
 from newsletter.errors import BadLink, ExpiredLink
 
@@ -58,7 +58,7 @@ class Links:
         serializer = _serializer(self.keys, purpose, now)
         try:
             ids, signed_at = serializer.loads(token, return_timestamp=True)
-        except (BadData, SignatureExpired) as error:
+        except (BadData, UnicodeError) as error:  # half a surrogate pair is no text to sign
             raise BadLink("This link is not complete, or not one of ours.") from error
         if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
             raise BadLink("This link is not one of ours.")
