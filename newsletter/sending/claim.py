@@ -1,0 +1,215 @@
+"""Taking rows for one worker, and giving them back.
+
+A claim is one statement that raises the row's epoch. Whatever a worker does later names the epoch
+that it was given, so a worker that slept through its lease changes nothing when it wakes up: its
+epoch is old. The clock decides only how soon a dead worker's rows are taken over, never whether a
+mail is sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    and_,
+    exists,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from newsletter.sending.gate import CANCELLED
+from newsletter.store import Delivery, DeliveryState, Digest, DigestState
+
+# Word for word the condition of the index ix_delivery_personal: with a parameter in its place,
+# SQLite would not use the index and read a million digest rows instead.
+PERSONAL: ColumnElement[bool] = literal_column("delivery.letter <> 'digest'", Boolean)
+
+_OPEN = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.ARMED)
+_AT_ONCE = 1000  # rows changed in one statement by the chores: short transactions
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row that a worker holds: its id, and the epoch that fences it."""
+
+    id: int
+    epoch: int
+
+
+def personal(
+    session: Session, owner: str, *, limit: int, now: datetime, lease: timedelta
+) -> list[Claim]:
+    """Take up to `limit` letters of a person's own (all but digests), the oldest first."""
+    rows = (
+        select(Delivery.id)
+        .where(PERSONAL, Delivery.state == DeliveryState.QUEUED)
+        .order_by(Delivery.due_at, Delivery.id)
+    )
+    return _take(session, rows.limit(limit), owner, now + lease)
+
+
+def digest(
+    session: Session, digest_id: int, owner: str, *, limit: int, now: datetime, lease: timedelta
+) -> list[Claim]:
+    """Take up to `limit` mails of a digest; none unless it is being sent."""
+    is_sending = exists().where(Digest.id == digest_id, Digest.state == DigestState.SENDING)
+    rows = (
+        select(Delivery.id)
+        .where(
+            Delivery.digest_id == digest_id,
+            Delivery.state == DeliveryState.QUEUED,
+            is_sending,
+        )
+        .order_by(Delivery.id)
+    )
+    return _take(session, rows.limit(limit), owner, now + lease)
+
+
+def sending(session: Session) -> list[int]:
+    """The digests that are being sent, the oldest first."""
+    query = select(Digest.id).where(Digest.state == DigestState.SENDING).order_by(Digest.id)
+    return list(session.scalars(query))
+
+
+def waiting(session: Session, digest_ids: Iterable[int]) -> bool:
+    """Whether there is something to claim: a letter of a person's own, or of these digests."""
+    queued = Delivery.state == DeliveryState.QUEUED
+    conditions = [and_(PERSONAL, queued)]
+    conditions += [and_(Delivery.digest_id == number, queued) for number in digest_ids]
+    return any(session.scalar(select(exists().where(where))) for where in conditions)
+
+
+def busy(session: Session, digest_ids: Iterable[int]) -> bool:
+    """Whether something is queued or on its way: a person's own letter, or of these digests."""
+    is_open = Delivery.state.in_(_OPEN)
+    conditions = [and_(PERSONAL, is_open)]
+    conditions += [and_(Delivery.digest_id == number, is_open) for number in digest_ids]
+    return any(session.scalar(select(exists().where(where))) for where in conditions)
+
+
+def give_back(session: Session, claims: Iterable[Claim]) -> int:
+    """claimed -> queued, for rows that were not handed over; how many there were."""
+    changed = 0
+    for claim in claims:
+        changed += _change(
+            session,
+            and_(
+                Delivery.id == claim.id,
+                Delivery.epoch == claim.epoch,
+                Delivery.state == DeliveryState.CLAIMED,
+            ),
+            state=DeliveryState.QUEUED,
+            owner=None,
+            lease_until=None,
+        )
+    return changed
+
+
+def renew(session: Session, claims: Iterable[Claim], *, now: datetime, lease: timedelta) -> None:
+    """Hold rows for another lease; those that were lost meanwhile stay lost."""
+    for claim in claims:
+        _change(
+            session,
+            and_(
+                Delivery.id == claim.id,
+                Delivery.epoch == claim.epoch,
+                Delivery.state == DeliveryState.CLAIMED,
+            ),
+            lease_until=now + lease,
+        )
+
+
+def due(session: Session, now: datetime) -> int:
+    """deferred -> queued, for the rows whose time has come; how many there were."""
+    is_due = and_(Delivery.state == DeliveryState.DEFERRED, Delivery.due_at <= now)
+    changed = 0
+    for rows in (PERSONAL, Delivery.digest_id.in_(_digests(DigestState.SENDING))):
+        changed += _change_some(session, and_(rows, is_due), state=DeliveryState.QUEUED)
+    return changed
+
+
+def reap(session: Session, now: datetime) -> int:
+    """Take back what silent workers held; how many rows there were.
+
+    claimed -> queued: the dot was not written. armed -> uncertain: it may have been, and nobody
+    can know; such a row is never sent again without an operator's word.
+    """
+    over = Delivery.lease_until < now
+    # A cancelled digest's armed rows were on their way when it was cancelled.
+    digests = _digests(DigestState.SENDING, DigestState.PAUSED, DigestState.CANCELLED)
+    changed = 0
+    for rows in (PERSONAL, Delivery.digest_id.in_(digests)):
+        changed += _change_some(
+            session,
+            and_(rows, Delivery.state == DeliveryState.CLAIMED, over),
+            state=DeliveryState.QUEUED,
+            owner=None,
+            lease_until=None,
+        )
+        changed += _change_some(
+            session,
+            and_(rows, Delivery.state == DeliveryState.ARMED, over),
+            state=DeliveryState.UNCERTAIN,
+            attempts=Delivery.attempts + 1,
+            settled_at=now,
+            owner=None,
+            lease_until=None,
+        )
+    return changed
+
+
+def sweep(session: Session, now: datetime) -> int:
+    """Skip what came back after its digest was cancelled: put off by the relay, or reaped."""
+    cancelled = Delivery.digest_id.in_(_digests(DigestState.CANCELLED))
+    back = or_(Delivery.state == DeliveryState.QUEUED, Delivery.state == DeliveryState.DEFERRED)
+    return _change_some(
+        session,
+        and_(cancelled, back),
+        state=DeliveryState.SKIPPED,
+        reason=CANCELLED,
+        settled_at=now,
+    )
+
+
+def _digests(*states: DigestState) -> Select[int]:
+    return select(Digest.id).where(Digest.state.in_(states))
+
+
+def _take(session: Session, rows: Select[int], owner: str, lease_until: datetime) -> list[Claim]:
+    # Picked in a CTE: as a plain subquery, PostgreSQL may run it again for each row and take more
+    # than `limit`. "AND state = 'queued'" is asked once more by the UPDATE itself.
+    picked = rows.with_for_update(skip_locked=True).cte("picked")
+    statement = (
+        update(Delivery)
+        .where(Delivery.id.in_(select(picked.c.id)), Delivery.state == DeliveryState.QUEUED)
+        .values(
+            state=DeliveryState.CLAIMED,
+            epoch=Delivery.epoch + 1,
+            owner=owner,
+            lease_until=lease_until,
+        )
+        .returning(Delivery.id, Delivery.epoch)
+    )
+    taken = session.connection().execute(statement)
+    return sorted((Claim(row.id, row.epoch) for row in taken), key=lambda claim: claim.id)
+
+
+def _change_some(session: Session, where: ColumnElement[bool], **values: Any) -> int:
+    """Change some of the rows, those that another worker is changing left out."""
+    picked = (
+        select(Delivery.id).where(where).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    ).cte("picked")
+    return _change(session, Delivery.id.in_(select(picked.c.id)), **values)
+
+
+def _change(session: Session, where: ColumnElement[bool], **values: Any) -> int:
+    return session.connection().execute(update(Delivery).where(where).values(**values)).rowcount

@@ -1,0 +1,158 @@
+"""May this letter still be handed over? Each letter's own condition, as SQL.
+
+It is asked in the very statement that arms a mail (newsletter.sending.settle): whoever left,
+was erased or blocked before that statement, is not mailed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    ScalarSelect,
+    String,
+    bindparam,
+    case,
+    literal,
+    null,
+    or_,
+    select,
+)
+from sqlalchemy.orm import Session
+
+from newsletter.store import (
+    Delivery,
+    Digest,
+    DigestState,
+    LetterName,
+    Subscription,
+    SubscriptionState,
+    Suppression,
+    SuppressionReason,
+)
+
+# Not a reason to skip: the mail waits until somebody resumes the digest.
+PAUSED = "paused"
+CANCELLED = "cancelled"
+ERASED = "erased"
+SUPPRESSED = "suppressed"
+BLOCKED = "blocked"
+# A newer request was made; only its own confirmation mail counts.
+SUPERSEDED = "superseded"
+
+_Reason = tuple[ColumnElement[bool], ColumnElement[Any]]
+
+
+@cache
+def why_not(letter: LetterName) -> ColumnElement[str | None]:
+    """NULL when a row with this letter may be handed over, else one word that says why not.
+
+    An expression about the row of `delivery` that the statement around it is about. It has one
+    parameter, `mailbox_hash`: 32 bytes, or None where the suppressions do not matter yet.
+    """
+    reasons: list[_Reason] = []
+    for condition, reason in _REASONS[letter]:
+        word = literal(reason, String) if isinstance(reason, str) else reason
+        reasons.append((condition, word))
+    return case(*reasons, else_=null())
+
+
+def closed(session: Session, letter: LetterName, ids: Iterable[int]) -> set[int]:
+    """Which of these rows, all with this letter, may not be handed over as things stand.
+
+    A first look, to spare the relay mails that would be given up just before the dot; it does not
+    see suppressions, and only the last look counts.
+    """
+    query = select(Delivery.id).where(Delivery.id.in_(list(ids)), why_not(letter).is_not(None))
+    return set(session.connection().execute(query, {"mailbox_hash": None}).scalars())
+
+
+def _of_digest(column: Any) -> ScalarSelect[Any]:
+    return (
+        select(column).where(Digest.id == Delivery.digest_id).correlate(Delivery).scalar_subquery()
+    )
+
+
+def _of_subscription(column: Any) -> ScalarSelect[Any]:
+    return (
+        select(column)
+        .where(Subscription.id == Delivery.subscription_id)
+        .correlate(Delivery)
+        .scalar_subquery()
+    )
+
+
+def _suppressed(*reasons: SuppressionReason) -> ColumnElement[bool]:
+    mailbox_hash = bindparam("mailbox_hash", type_=LargeBinary)
+    query = select(Suppression.id).where(Suppression.mailbox_hash == mailbox_hash)
+    if reasons:
+        query = query.where(Suppression.reason.in_(reasons))
+    return query.exists()
+
+
+_state = _of_subscription(Subscription.state)
+_digest_state = _of_digest(Digest.state)
+
+# Erasure takes the address and the subscriber out of the row.
+_no_address = (Delivery.address.is_(None), ERASED)
+_no_person = (or_(Delivery.address.is_(None), Delivery.subscriber_id.is_(None)), ERASED)
+# "This was not me" stops everything that a person's mailbox could get from us.
+_blocked = (_suppressed(SuppressionReason.BLOCKED), BLOCKED)
+
+
+def _not(state: SubscriptionState) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
+    return _state != state, _state
+
+
+_no_subscription = (_state.is_(None), ERASED)
+
+_REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
+    # Asks for a yes that is still open, and asks for it in the newest mail: an older one's link
+    # would not count.
+    LetterName.CONFIRMATION: (
+        _no_person,
+        _no_subscription,
+        _blocked,
+        _not(SubscriptionState.PENDING),
+        (Delivery.created_at < _of_subscription(Subscription.pending_since), SUPERSEDED),
+    ),
+    # Says "you are subscribed": it must be true when it is said.
+    LetterName.ALREADY_CONFIRMED: (
+        _no_person,
+        _no_subscription,
+        _blocked,
+        _not(SubscriptionState.CONFIRMED),
+    ),
+    # Opens a person's own data, so the person must exist; whether they still read us is no matter.
+    LetterName.ACCESS: (_no_person, _blocked),
+    # Greets a reader: not one who has left already.
+    LetterName.WELCOME: (
+        _no_person,
+        _no_subscription,
+        _blocked,
+        _not(SubscriptionState.CONFIRMED),
+    ),
+    # Says "you have left": not to one who came back.
+    LetterName.GOODBYE: (
+        _no_person,
+        _no_subscription,
+        _blocked,
+        _not(SubscriptionState.UNSUBSCRIBED),
+    ),
+    # Consent, at the last moment: confirmed, not suppressed for whatever reason, and the digest
+    # neither cancelled nor paused.
+    LetterName.DIGEST: (
+        _no_person,
+        _no_subscription,
+        (_digest_state == DigestState.CANCELLED, CANCELLED),
+        _not(SubscriptionState.CONFIRMED),
+        (_suppressed(), SUPPRESSED),
+        (_digest_state != DigestState.SENDING, PAUSED),
+    ),
+    # An operator's own mail to an address of their choice.
+    LetterName.TEST: (_no_address,),
+}

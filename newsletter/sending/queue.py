@@ -1,0 +1,179 @@
+"""Making the outbox rows of a digest: one for each confirmed reader, once.
+
+Queueing goes in pieces, each a short transaction that also moves the digest's mark; a crash
+between two of them goes on where it stopped. That a reader has one row for a digest is kept by
+the database, whatever happens here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from newsletter.addresses import Address
+from newsletter.errors import WrongState
+from newsletter.store import (
+    Delivery,
+    DeliveryState,
+    Digest,
+    DigestState,
+    LetterName,
+    Subscriber,
+    Subscription,
+    SubscriptionState,
+    public_id,
+)
+from newsletter.store.find import inserter
+from newsletter.store.letters import message_id
+
+PIECE = 1000
+
+
+def begin(session: Session, digest: Digest, *, now: datetime, at: datetime | None = None) -> None:
+    """Send an approved digest now, or let a worker begin `at` a later time.
+
+    A second time it changes nothing: a digest that is being sent, or was, stays as it is.
+
+    Raises WrongState for a digest that is not approved yet, is paused or was cancelled.
+    """
+    lock(session, digest)
+    if digest.state in (DigestState.SENDING, DigestState.SENT):
+        return
+    if at is not None and at > now and digest.state == DigestState.APPROVED:
+        digest.send_at = at
+        return
+    if digest.state == DigestState.PAUSED:
+        raise WrongState(f"Digest {digest.id} is paused. Go on with: newsletter resume {digest.id}")
+    digest.start()
+    digest.queued_up_to = 0
+
+
+def scheduled(session: Session, now: datetime) -> list[Digest]:
+    """The approved digests whose time has come, the earliest first; locked (PostgreSQL)."""
+    query = (
+        select(Digest)
+        .where(Digest.state == DigestState.APPROVED, Digest.send_at <= now)
+        .order_by(Digest.send_at, Digest.id)
+        .with_for_update(skip_locked=True)
+    )
+    return list(session.scalars(query))
+
+
+def unfinished(session: Session, digest_id: int | None = None) -> Digest | None:
+    """A digest that is being sent and has readers without a row yet; locked (PostgreSQL).
+
+    One that another worker is queueing at this moment is left out. digest_id: only this one.
+    """
+    query = (
+        select(Digest)
+        .where(Digest.state == DigestState.SENDING, Digest.queued_at.is_(None))
+        .order_by(Digest.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if digest_id is not None:
+        query = query.where(Digest.id == digest_id)
+    return session.scalars(query).one_or_none()
+
+
+def piece(session: Session, digest: Digest, *, size: int = PIECE, now: datetime) -> int:
+    """Make the rows of the next `size` confirmed readers; how many readers these were.
+
+    0 means that everybody has a row, and the digest's `queued_at` says since when.
+
+    Raises WrongState when the digest is not being sent.
+    """
+    lock(session, digest)
+    if digest.queued_at is not None:
+        return 0
+    if digest.state != DigestState.SENDING:
+        raise WrongState(f"Digest {digest.id} is {digest.state}; it is not being sent.")
+    readers = session.execute(
+        select(Subscription.id, Subscriber.id, Subscriber.address)
+        .join(Subscriber, Subscriber.id == Subscription.subscriber_id)
+        .where(
+            Subscription.publication_id == digest.publication_id,
+            Subscription.state == SubscriptionState.CONFIRMED,
+            Subscription.id > (digest.queued_up_to or 0),
+        )
+        .order_by(Subscription.id)
+        .limit(size)
+    ).all()
+    if not readers:
+        digest.queued_at = now
+        session.flush()
+        return 0
+    rows = [_row(digest, *reader, now=now) for reader in readers]
+    session.connection().execute(
+        inserter(session)(Delivery).on_conflict_do_nothing(
+            index_elements=[Delivery.digest_id, Delivery.subscriber_id]
+        ),
+        rows,
+    )
+    digest.queued_up_to = readers[-1][0]
+    session.flush()
+    return len(readers)
+
+
+def _row(
+    digest: Digest, subscription_id: int, subscriber_id: int, address: str, *, now: datetime
+) -> dict[str, Any]:
+    name = public_id()
+    return {
+        "public_id": name,
+        "letter": LetterName.DIGEST,
+        "publication_id": digest.publication_id,
+        "digest_id": digest.id,
+        "subscriber_id": subscriber_id,
+        "subscription_id": subscription_id,
+        "address": address,
+        "message_id": message_id(name, digest.publication),
+        "state": DeliveryState.QUEUED,
+        "epoch": 0,
+        "attempts": 0,
+        "due_at": now,
+        "created_at": now,
+    }
+
+
+def test(
+    session: Session,
+    digest: Digest,
+    address: Address,
+    now: datetime,
+    *,
+    frozen: Mapping[str, Any] | None = None,
+) -> Delivery:
+    """Queue a test mail of a digest to `address`, subject marked; it counts for no digest.
+
+    frozen: a draft's content, frozen for this mail alone; None takes the approved content.
+
+    Raises WrongState when there is neither.
+    """
+    content = frozen if frozen is not None else digest.frozen
+    if content is None:
+        raise WrongState(f"Digest {digest.id} is {digest.state} and has no content to test yet.")
+    name = public_id()
+    delivery = Delivery(
+        public_id=name,
+        letter=LetterName.TEST,
+        publication_id=digest.publication_id,
+        address=address.spelling,
+        message_id=message_id(name, digest.publication),
+        frozen=dict(content),
+        due_at=now,
+        created_at=now,
+    )
+    session.add(delivery)
+    session.flush()
+    return delivery
+
+
+def lock(session: Session, digest: Digest) -> None:
+    """See the digest as it is now, and keep others from changing it until the commit."""
+    session.flush()
+    session.refresh(digest, with_for_update={"of": Digest})

@@ -1,0 +1,207 @@
+"""Arming a mail before its final dot, and recording what became of it.
+
+Every statement here names the row's epoch and the states that it may change: a worker that lost
+its claim changes nothing. Between `arm` and what follows it the mail may or may not have been
+accepted; a row that is left armed becomes uncertain (newsletter.sending.claim.reap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Select, Update, bindparam, case, null, select, update
+from sqlalchemy.orm import Session
+
+from newsletter.mail.transport import Reply
+from newsletter.sending.claim import Claim, give_back
+from newsletter.sending.gate import PAUSED, why_not
+from newsletter.sending.pace import Retries
+from newsletter.sending.write import Mail
+from newsletter.store import Delivery, DeliveryState, LetterName
+
+# Why a delivery failed, beside what the relay said.
+REFUSED = "refused"
+GAVE_UP = "gave-up"
+UNWRITABLE = "unwritable"
+# Put off by an answer that came after the row had become uncertain.
+LATE = "late"
+
+_MAX_REPLY = 1000
+
+
+class Verdict(StrEnum):
+    """What the last look said."""
+
+    ARMED = "armed"  # write the dot, now
+    SKIPPED = "skipped"  # must not be mailed; the row says why
+    WAITS = "waits"  # the digest is paused; the row is queued again
+    LOST = "lost"  # the row is no longer this worker's
+
+
+def arm(session: Session, mail: Mail, *, now: datetime, lease: timedelta) -> Verdict:
+    """The last look, and the promise to write the dot, in one statement.
+
+    Only ARMED, once committed, allows the dot: for every other verdict the connection must be
+    closed without it. The rest of what the row needs is done: skipped with its reason, or queued.
+    """
+    values = {
+        "row": mail.claim.id,
+        "row_epoch": mail.claim.epoch,
+        "mailbox_hash": mail.mailbox_hash,
+        "sha256": mail.sha256,
+        "lease": now + lease,
+    }
+    if session.connection().execute(_arm_statement(mail.letter), values).rowcount == 1:
+        return Verdict.ARMED
+    return look(session, mail, now=now)
+
+
+def look(session: Session, mail: Mail, *, now: datetime) -> Verdict:
+    """Why a claimed mail may not be handed over; the row is skipped, or queued again.
+
+    Never ARMED. When nothing stands against the mail any more, it waits for its next turn.
+    """
+    values = {
+        "row": mail.claim.id,
+        "row_epoch": mail.claim.epoch,
+        "mailbox_hash": mail.mailbox_hash,
+    }
+    found = session.connection().execute(_why_not_query(mail.letter), values).first()
+    if found is None:
+        return Verdict.LOST
+    reason = found[0]
+    if reason is None or reason == PAUSED:
+        return Verdict.WAITS if give_back(session, [mail.claim]) else Verdict.LOST
+    claimed = (DeliveryState.CLAIMED,)
+    changed = _settle(session, mail.claim, claimed, now, DeliveryState.SKIPPED, reason=reason)
+    return Verdict.SKIPPED if changed else Verdict.LOST
+
+
+def accepted(session: Session, claim: Claim, reply: Reply, *, now: datetime) -> bool:
+    """The relay took the mail. False when the row is no longer of this claim."""
+    return _settle(
+        session, claim, _AFTER_ARM, now, DeliveryState.ACCEPTED, reason=None, **_said(reply)
+    )
+
+
+def failed(
+    session: Session, claim: Claim, reply: Reply | None, *, reason: str, now: datetime
+) -> bool:
+    """The mail was refused for good, or cannot be written. False when the claim was lost."""
+    return _settle(session, claim, _HELD, now, DeliveryState.FAILED, reason=reason, **_said(reply))
+
+
+def deferred(
+    session: Session,
+    mail: Mail,
+    reply: Reply | None,
+    *,
+    retries: Retries,
+    chance: float,
+    now: datetime,
+) -> DeliveryState | None:
+    """The relay did not take the mail now: it is put off, or failed when it is too old.
+
+    chance: see Retries.next. Returns the state it got, None when the claim was lost.
+    """
+    again = retries.next(mail.attempts, since=mail.created_at, now=now, chance=chance)
+    if again is None:
+        changed = failed(session, mail.claim, reply, reason=GAVE_UP, now=now)
+        return DeliveryState.FAILED if changed else None
+    put_off = _settle(
+        session,
+        mail.claim,
+        (DeliveryState.CLAIMED, DeliveryState.ARMED),
+        None,
+        DeliveryState.DEFERRED,
+        due_at=again,
+        reason=None,
+        **_said(reply),
+    )
+    if put_off:
+        return DeliveryState.DEFERRED
+    # The row became uncertain while the relay was thinking; its digest may be finished by now,
+    # and nothing would try a deferred row of it again. An operator can retry a failed one.
+    late = (DeliveryState.UNCERTAIN,)
+    changed = _settle(
+        session, mail.claim, late, now, DeliveryState.FAILED, reason=LATE, **_said(reply)
+    )
+    return DeliveryState.FAILED if changed else None
+
+
+def uncertain(session: Session, claim: Claim, *, now: datetime) -> bool:
+    """The line broke after the dot: never sent again without an operator's word."""
+    armed = (DeliveryState.ARMED,)
+    return _settle(session, claim, armed, now, DeliveryState.UNCERTAIN, reason=None)
+
+
+_AFTER_ARM = (DeliveryState.ARMED, DeliveryState.UNCERTAIN)
+_HELD = (DeliveryState.CLAIMED, *_AFTER_ARM)
+
+
+@cache
+def _arm_statement(letter: LetterName) -> Update:
+    return (
+        update(Delivery)
+        .where(
+            Delivery.id == bindparam("row"),
+            Delivery.epoch == bindparam("row_epoch"),
+            Delivery.state == DeliveryState.CLAIMED,
+            why_not(letter).is_(None),
+        )
+        .values(
+            state=DeliveryState.ARMED,
+            content_sha256=bindparam("sha256"),
+            lease_until=bindparam("lease"),
+        )
+    )
+
+
+@cache
+def _why_not_query(letter: LetterName) -> Select[Any]:
+    return select(why_not(letter)).where(
+        Delivery.id == bindparam("row"),
+        Delivery.epoch == bindparam("row_epoch"),
+        Delivery.state == DeliveryState.CLAIMED,
+    )
+
+
+def _settle(
+    session: Session,
+    claim: Claim,
+    allowed: Sequence[DeliveryState],
+    settled_at: datetime | None,
+    state: DeliveryState,
+    **values: Any,
+) -> bool:
+    """Change the state of a row that is in one of `allowed` and still of this claim."""
+    if state is not DeliveryState.SKIPPED:
+        # An uncertain row's attempt was counted when it became so.
+        was_counted = Delivery.state == DeliveryState.UNCERTAIN
+        values["attempts"] = case((was_counted, Delivery.attempts), else_=Delivery.attempts + 1)
+    statement = (
+        update(Delivery)
+        .where(
+            Delivery.id == claim.id,
+            Delivery.epoch == claim.epoch,
+            Delivery.state.in_(allowed),
+        )
+        .values(state=state, settled_at=settled_at, owner=None, lease_until=None, **values)
+    )
+    return session.connection().execute(statement).rowcount == 1
+
+
+def _said(reply: Reply | None) -> dict[str, Any]:
+    """The reply for the row. A reply can name the mailbox, so an erased row keeps none."""
+    if reply is None:
+        return {"reply_code": None, "reply_text": None}
+    # PostgreSQL takes no NUL, and no database a half of a surrogate pair.
+    text = reply.text.replace("\0", "").encode("utf-8", "replace").decode()[:_MAX_REPLY]
+    return {
+        "reply_code": reply.code,
+        "reply_text": case((Delivery.address.is_not(None), text), else_=null()),
+    }

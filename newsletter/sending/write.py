@@ -1,0 +1,256 @@
+"""From claimed rows to mails: every mail as the bytes that will be handed over.
+
+The same row gives the same bytes on each try: its date is the row's, its links are signed as of
+that date, its Message-ID and boundary come from its public id. Receivers that know a mail by
+these can tell a second copy, and the SHA-256 in the record is that of every copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, undefer
+
+from newsletter.addresses import parse as parse_address
+from newsletter.errors import BadInput, NewsletterError
+from newsletter.links import Links
+from newsletter.mail import frozen, letters
+from newsletter.mail.letters import Letter
+from newsletter.mail.message import Headers, build, list_id_of
+from newsletter.sending.claim import Claim
+from newsletter.store import (
+    Delivery,
+    DeliveryState,
+    Digest,
+    LetterName,
+    Publication,
+    Subscriber,
+    Subscription,
+)
+from newsletter.store.letters import message_id
+
+# Letters to a subscription that one can leave: these carry List-Unsubscribe (RFC 2369, RFC 8058).
+_LEAVABLE = {LetterName.DIGEST, LetterName.TEST, LetterName.WELCOME}
+# Answers to what a person just did (RFC 3834 §5). A digest is a bulk mail, not an answer.
+_AUTOMATIC = set(LetterName) - {LetterName.DIGEST, LetterName.TEST}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an installation's mails have in common.
+
+    links: makes the signed links. hash_key: names mailboxes in the suppressions.
+    envelope_sender: where bounces go; None for each publication's From address.
+    """
+
+    links: Links
+    hash_key: bytes
+    envelope_sender: str | None = None
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail, ready to be offered, and what its row needs at the last look.
+
+    attempts, created_at: the row's, for pacing. mailbox_hash: 32 bytes, for the suppressions.
+    """
+
+    claim: Claim
+    letter: LetterName
+    sender: str
+    recipient: str
+    raw: bytes
+    mailbox_hash: bytes
+    attempts: int
+    created_at: datetime
+
+    @property
+    def sha256(self) -> bytes:
+        """The hash of the mail's bytes, for the record."""
+        return hashlib.sha256(self.raw).digest()
+
+
+@dataclass(frozen=True)
+class Unwritable:
+    """A row that no mail can be made of, and our error that says why."""
+
+    claim: Claim
+    error: NewsletterError
+
+
+@dataclass(frozen=True)
+class _Row:
+    delivery: Delivery
+    publication: Publication
+    subscriber: Subscriber | None
+    subscription: Subscription | None
+
+
+def mails(
+    session: Session, claims: Iterable[Claim], origin: Origin
+) -> tuple[list[Mail], list[Unwritable]]:
+    """The mails of the rows that are still claimed, in the order of `claims`.
+
+    One row that cannot be written does not keep the others back. Rows that were skipped or lost
+    since they were claimed are left out.
+    """
+    wanted = {claim.id: claim for claim in claims}
+    query = (
+        select(Delivery, Publication, Subscriber, Subscription)
+        .join(Publication, Publication.id == Delivery.publication_id)
+        .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
+        .outerjoin(Subscription, Subscription.id == Delivery.subscription_id)
+        .where(Delivery.id.in_(wanted), Delivery.state == DeliveryState.CLAIMED)
+        .options(undefer(Delivery.frozen))
+    )
+    rows = [_Row(*found) for found in session.execute(query)]
+    rows = [row for row in rows if row.delivery.epoch == wanted[row.delivery.id].epoch]
+    contents = _contents(session, {row.delivery.digest_id for row in rows})
+    written: dict[int, Mail] = {}
+    unwritable = []
+    for row in rows:
+        claim = wanted[row.delivery.id]
+        try:
+            written[claim.id] = _mail(row, claim, contents, origin)
+        except NewsletterError as error:
+            unwritable.append(Unwritable(claim, error))
+    return [written[number] for number in wanted if number in written], unwritable
+
+
+def _contents(session: Session, digest_ids: set[int | None]) -> dict[int, Mapping[str, Any]]:
+    """The frozen content of the digests; it does not change from approval on."""
+    query = select(Digest.id, Digest.frozen).where(Digest.id.in_(digest_ids - {None}))
+    return {number: content for number, content in session.execute(query) if content}
+
+
+def _mail(
+    row: _Row, claim: Claim, contents: Mapping[int, Mapping[str, Any]], origin: Origin
+) -> Mail:
+    delivery, publication = row.delivery, row.publication
+    name = LetterName(delivery.letter)
+    if delivery.address is None:
+        raise BadInput("The delivery has no address.", "address")
+    if name in (LetterName.DIGEST, LetterName.TEST):
+        content = delivery.frozen or contents.get(delivery.digest_id or 0)
+        if content is None:
+            raise BadInput("The digest has no approved content.", "digest")
+        letter, language = _digest_letter(row, content, origin.links)
+    else:
+        letter, language = _personal_letter(row, name, origin.links)
+    return Mail(
+        claim=claim,
+        letter=name,
+        sender=origin.envelope_sender or publication.from_address,
+        recipient=delivery.address,
+        raw=build(letter, _headers(row, name, language, origin.links)),
+        mailbox_hash=parse_address(delivery.address).mailbox_hash(origin.hash_key),
+        attempts=delivery.attempts,
+        created_at=delivery.created_at,
+    )
+
+
+def _digest_letter(row: _Row, content: Mapping[str, Any], links: Links) -> tuple[Letter, str]:
+    # The digest's own language, also in the greeting: it is one letter.
+    language = content.get("content", {}).get("language") or row.publication.language
+    name = row.subscriber.name if row.subscriber else None
+    letter = frozen.fill(
+        content,
+        {
+            "name": name or "",
+            "greeting": frozen.greeting(name, language),
+            "address": row.delivery.address or "",
+            "unsubscribe_url": _unsubscribe_url(row, links),
+            "preferences_url": _preferences_url(row, links),
+        },
+    )
+    if row.delivery.letter == LetterName.TEST:
+        letter = Letter(f"[Test] {letter.subject}", letter.text, letter.html)
+    return letter, language
+
+
+def _personal_letter(row: _Row, name: LetterName, links: Links) -> tuple[Letter, str]:
+    publication = row.publication
+    if row.subscriber is None:
+        raise BadInput("The delivery has no subscriber.", "subscriber")
+    # What a visitor typed has no place in a mail that may go to somebody else.
+    shown_name = None if name == LetterName.CONFIRMATION else row.subscriber.name
+    values = {
+        "publication": _publication_values(publication, links),
+        "reader": {"name": shown_name, "address": row.delivery.address},
+        "links": _links(row, name, links),
+    }
+    language = row.subscriber.language
+    return letters.render(name, language, values), language
+
+
+def _publication_values(publication: Publication, links: Links) -> dict[str, str]:
+    return {
+        "title": publication.title,
+        "from_name": publication.from_name,
+        "postal_address": publication.postal_address,
+        "privacy_url": publication.privacy_url,
+        "accent_color": publication.accent_color,
+        "home_url": _home_url(publication, links),
+        "language": publication.language,
+    }
+
+
+def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:
+    """The links of a personal letter: only what that letter is for."""
+    home = _home_url(row.publication, links)
+    found = {"home_url": home, "archive_url": f"{home}archive/"}
+    if name == LetterName.CONFIRMATION:
+        delivery = row.delivery
+        found["confirm_url"] = links.url("confirm", delivery.public_id, at=delivery.created_at)
+    elif name == LetterName.ACCESS:
+        found["access_url"] = _person_url("access", row, links)
+    elif name in (LetterName.WELCOME, LetterName.ALREADY_CONFIRMED):
+        found["unsubscribe_url"] = _unsubscribe_url(row, links)
+        found["preferences_url"] = _preferences_url(row, links)
+    return found
+
+
+def _headers(row: _Row, name: LetterName, language: str, links: Links) -> Headers:
+    delivery, publication = row.delivery, row.publication
+    can_leave = name in _LEAVABLE
+    return Headers(
+        from_name=publication.from_name,
+        from_address=publication.from_address,
+        reply_to=publication.reply_to,
+        to_address=delivery.address or "",
+        message_id=delivery.message_id or message_id(delivery.public_id, publication),
+        date=delivery.created_at,
+        list_id=list_id_of(publication.slug, urlsplit(links.base_url).hostname or ""),
+        list_title=publication.title,
+        list_unsubscribe_url=_unsubscribe_url(row, links) if can_leave else None,
+        list_unsubscribe_mailto=publication.unsubscribe_mailto if can_leave else None,
+        auto_submitted=name in _AUTOMATIC,
+        language=language,
+    )
+
+
+def _home_url(publication: Publication, links: Links) -> str:
+    return f"{links.base_url}/{publication.slug}/"
+
+
+def _unsubscribe_url(row: _Row, links: Links) -> str:
+    # A test mail's links are signed like real ones and name nobody: whoever follows them sees the
+    # page that an erased reader would see.
+    subscription, delivery = row.subscription, row.delivery
+    name = subscription.public_id if subscription else delivery.public_id
+    return links.url("unsubscribe", name, at=delivery.created_at)
+
+
+def _preferences_url(row: _Row, links: Links) -> str:
+    return _person_url("preferences", row, links)
+
+
+def _person_url(purpose: Any, row: _Row, links: Links) -> str:
+    name = row.subscriber.public_id if row.subscriber else row.delivery.public_id
+    return links.url(purpose, name, at=row.delivery.created_at)
