@@ -1,0 +1,1 @@
+"""Letters: written from templates, built into bytes, handed to a relay."""
