@@ -7,7 +7,6 @@ under its name only when it is complete, and only its owner can read it.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sqlite3
 import subprocess  # pg_dump is the only tool that makes what pg_restore reads
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from newsletter.cli import installation, output
+from newsletter.cli.files import replaced
 from newsletter.cli.progress import Report, progress
 from newsletter.errors import NewsletterError
 
@@ -49,21 +49,12 @@ def backup(file: Path, force: bool, as_json: bool) -> None:
     settings = installation.load_settings().settings
     source = installation.sqlite_file(settings)
     _refuse(file, source, force=force)
-    # Beside FILE, so that the last step is a rename within one file system.
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    installation.reserve(draft)
-    try:
-        if source is not None:
+    with replaced(file, last_look=lambda: _refuse(file, source, force=force)) as draft:
+        if source is None:
+            _dump_postgresql(settings.database_url, draft)
+        else:
             with progress("copying pages") as report:
                 copy_sqlite(source, draft, report)
-        else:
-            _dump_postgresql(settings.database_url, draft)
-        _flush(draft)
-        _refuse(file, source, force=force)
-        draft.replace(file)
-        _flush(file.parent)
-    finally:
-        draft.unlink(missing_ok=True)
     size = file.stat().st_size
     if as_json:
         output.emit_json({"file": str(file), "bytes": size})
@@ -129,11 +120,3 @@ def _without_password(url: URL) -> str:
     """The URL as libpq reads it; the password goes by the environment, `ps` shows arguments."""
     plain = url.set(drivername="postgresql", password=None)
     return plain.render_as_string(hide_password=False)
-
-
-def _flush(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -9,6 +9,7 @@ import click
 
 from newsletter import config
 from newsletter.cli import installation
+from newsletter.cli.files import reserve
 from newsletter.cli.group import Choice
 from newsletter.errors import ConfigError, NewsletterError
 
@@ -75,7 +76,7 @@ def _make_database(settings: config.Settings) -> None:
 
     database = installation.sqlite_file(settings)
     if database is not None:
-        installation.reserve(database)
+        reserve(database)
     with installation.unchecked(settings) as here:
         store.create(here.engine, here.hash_key, installation.now())
 

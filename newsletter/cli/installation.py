@@ -5,7 +5,6 @@ Every command refuses a database whose schema or hash key is not its own, before
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,17 +93,6 @@ def sqlite_file(settings: config.Settings) -> Path | None:
     """The file of a SQLite database; None for PostgreSQL."""
     name = settings.database_url.removeprefix(_SQLITE)
     return None if name == settings.database_url else Path(name)
-
-
-def reserve(file: Path) -> None:
-    """Make an empty file that only its owner can read, unless there is one already.
-
-    SQLite gives its -wal and -shm files the mode of the database.
-    """
-    try:
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        return
 
 
 def need_smtp(settings: config.Settings) -> None:

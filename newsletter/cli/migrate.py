@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from newsletter.cli import installation, output
+from newsletter.cli.files import reserve
 
 
 @click.command()
@@ -25,7 +26,7 @@ def migrate(as_json: bool) -> None:
     settings = installation.load_settings().settings
     database = installation.sqlite_file(settings)
     if database is not None:
-        installation.reserve(database)
+        reserve(database)
     with installation.unchecked(settings) as here:
         before = schema.revision(here.engine)
         try:

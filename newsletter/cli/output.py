@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -20,6 +21,8 @@ _LINES_AT_ONCE = 500
 # The joiners are part of words in Persian and of many emoji; they move nothing.
 _JOINERS = "\u200c\u200d"
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+Row = TypeVar("Row")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -123,15 +126,11 @@ def emit_record(record: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """A JSON array with a line for each row, without holding all rows."""
-    last = None
-    yield "["
+    opening = "["
     for row in rows:
-        if last is not None:
-            yield last + ","
-        last = "  " + as_json_text(dict(row))
-    if last is not None:
-        yield last
-    yield "]"
+        yield opening + as_json_text(dict(row))
+        opening = ","
+    yield "[]" if opening == "[" else "]"
 
 
 def _aligned(table: list[list[str]]) -> Iterator[str]:
@@ -155,6 +154,17 @@ def _rich_table(titles: Sequence[str], cells: Iterable[Sequence[str]]) -> None:
     Console().print(table)
 
 
-def terminal_safe(write: Callable[[str], None]) -> Callable[[str], None]:
-    """`write`, cleaned when standard output is a terminal; a file gets the text as it is."""
-    return (lambda text: write(clean_lines(text))) if sys.stdout.isatty() else write
+@contextmanager
+def closed(rows: Iterator[Row]) -> Iterator[Iterator[Row]]:
+    """`rows`, closed at the end: what holds a cursor lets go before its connection does."""
+    try:
+        yield rows
+    finally:
+        close = getattr(rows, "close", None)
+        if close is not None:
+            close()
+
+
+def for_terminal(lines: Iterable[str]) -> Iterable[str]:
+    """`lines`, cleaned when standard output is a terminal; a file or a pipe gets them as is."""
+    return map(clean, lines) if sys.stdout.isatty() else lines

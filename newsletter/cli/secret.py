@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from newsletter.cli.files import replaced
 from newsletter.cli.group import NounGroup
 from newsletter.cli.installation import load_settings
 from newsletter.config import Loaded
@@ -143,19 +144,11 @@ def _read(text: str) -> dict[str, Any] | None:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Put `text` in the place of `file`, with its mode and its owner, at once."""
+    """Put `text` in the place of `file`, with its mode and its owner."""
     was = file.stat()
-    draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(number, "wb") as opened:
-            opened.write(text.encode("utf-8"))
-            os.fchmod(opened.fileno(), was.st_mode & 0o777)
-            if os.geteuid() == 0:
-                # Run by root, it must stay readable for the user that the service runs as.
-                os.fchown(opened.fileno(), was.st_uid, was.st_gid)
-            opened.flush()
-            os.fsync(opened.fileno())
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replaced(file) as draft:
+        draft.write_bytes(text.encode("utf-8"))
+        draft.chmod(was.st_mode & 0o777)
+        if os.geteuid() == 0:
+            # Run by root, it must stay readable for the user that the service runs as.
+            os.chown(draft, was.st_uid, was.st_gid)
