@@ -1,0 +1,106 @@
+"""The page behind the link in a confirmation mail: one button, and "this was not me".
+
+Looking changes nothing, however often a mail scanner looks; pressing the button confirms, and
+pressing it again shows the same page.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Flask, Response, request
+
+from newsletter.store import SubscriptionState
+from newsletter.subscriptions import confirm
+from newsletter.web import client
+from newsletter.web.limits import Limits
+from newsletter.web.linked import Named, named
+from newsletter.web.pages import page
+from newsletter.web.site import database, now, site
+
+
+def add_routes(app: Flask, limits: Limits) -> None:
+    """Add the routes of this module to `app`."""
+    view = limits.forms(confirmation)
+    app.add_url_rule("/confirm/<link>", "confirm", view, methods=["GET", "POST"])
+
+
+def confirmation(link: str) -> Response:
+    """Show what the link confirms, or do what one of its page's buttons says."""
+    days = site().settings.confirm_days
+    found = named("confirm", link, good_for=timedelta(days=days))
+    if request.method != "POST":
+        return _show(found)
+    match request.form.get("action"):
+        case "deny":
+            return _deny(found)
+        case "again":
+            return _send_again(found)
+        case _:
+            return _accept(found)
+
+
+def _show(found: Named) -> Response:
+    with database() as session:
+        view = confirm.look(session, found.name)
+    return _refusal(found, view) or page("confirm", publication=_of(view), view=view)
+
+
+def _accept(found: Named) -> Response:
+    with database() as session:
+        view = confirm.look(session, found.name)
+        refusal = _refusal(found, view)
+        if refusal is not None:
+            return refusal
+        view = confirm.accept(
+            session,
+            found.name,
+            client.evidence("link", "/confirm/"),
+            hash_key=site().settings.hash_key_bytes,
+            now=now(),
+        )
+    return page("confirmed", publication=view.publication)
+
+
+def _of(view: confirm.View | None) -> object:
+    return view.publication if view else None
+
+
+def _refusal(found: Named, view: confirm.View | None) -> Response | None:
+    """The page for a link whose button has nothing to do; None when it has."""
+    if view is None:
+        return page("confirm_ended", status=410)
+    if not view.current:
+        return page("confirm_ended", publication=view.publication, status=410)
+    if view.state == SubscriptionState.CONFIRMED:
+        return page("confirmed", publication=view.publication)
+    if found.is_too_old:
+        return page("confirm_expired", publication=view.publication, view=view, status=410)
+    return None
+
+
+def _deny(found: Named) -> Response:
+    with database() as session:
+        view = confirm.look(session, found.name)
+        confirm.deny(
+            session,
+            found.name,
+            client.evidence("link", "/confirm/"),
+            hash_key=site().settings.hash_key_bytes,
+            now=now(),
+        )
+    return page("denied", publication=view.publication if view else None)
+
+
+def _send_again(found: Named) -> Response:
+    with database() as session:
+        view = confirm.look(session, found.name)
+        confirm.send_again(
+            session,
+            found.name,
+            client.evidence("link", "/confirm/"),
+            hash_key=site().settings.hash_key_bytes,
+            now=now(),
+        )
+    # The same page whether a mail may go out or not.
+    return page("sent_again", publication=view.publication if view else None)

@@ -1,0 +1,46 @@
+"""Unsubscribing: one button for people, one POST for mail programs (RFC 8058).
+
+The link never expires, needs no cookie, is never redirected and never limited; a second time, or
+after the reader was erased, it answers just as kindly.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from flask import Flask, Response, request
+
+from newsletter.store import SubscriptionState
+from newsletter.subscriptions import leave
+from newsletter.web import client
+from newsletter.web.linked import named
+from newsletter.web.pages import page
+from newsletter.web.site import database, now
+
+_ALIVE = (SubscriptionState.PENDING, SubscriptionState.CONFIRMED)
+
+
+def add_routes(app: Flask) -> None:
+    """Add the routes of this module to `app`; none of them is limited."""
+    app.add_url_rule("/unsubscribe/<link>", "unsubscribe", unsubscribing, methods=["GET", "POST"])
+
+
+def unsubscribing(link: str) -> Response:
+    """Show the button, or leave at once."""
+    name = named("unsubscribe", link).name
+    if request.method == "POST":
+        return _leave(name)
+    with database() as session:
+        view = leave.look(session, name)
+    if view is None or view.state not in _ALIVE:
+        return page("left", publication=view.publication if view else None)
+    return page("leave", publication=view.publication, view=view)
+
+
+def _leave(name: str) -> Response:
+    # RFC 8058 §3.2: the body is this one pair, urlencoded or multipart; anything else is a person.
+    is_one_click = request.form.get("List-Unsubscribe") == "One-Click"
+    channel: Literal["one-click", "link"] = "one-click" if is_one_click else "link"
+    with database() as session:
+        view = leave.by_reader(session, name, client.evidence(channel, "/unsubscribe/"), now=now())
+    return page("left", publication=view.publication if view else None)
