@@ -47,11 +47,14 @@ class Origin:
 
     links: makes the signed links. hash_key: names mailboxes in the suppressions.
     envelope_sender: where bounces go; None for each publication's From address.
+    confirm_days, access_minutes: how long these links are good for, as the letters say it.
     """
 
     links: Links
     hash_key: bytes
     envelope_sender: str | None = None
+    confirm_days: float = 7
+    access_minutes: float = 60
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _mail(
             raise BadInput("The digest has no approved content.", "digest")
         letter, language = _digest_letter(row, content, origin.links)
     else:
-        letter, language = _personal_letter(row, name, origin.links)
+        letter, language = _personal_letter(row, name, origin)
     return Mail(
         claim=claim,
         letter=name,
@@ -174,16 +177,17 @@ def _digest_letter(row: _Row, content: Mapping[str, Any], links: Links) -> tuple
     return letter, language
 
 
-def _personal_letter(row: _Row, name: LetterName, links: Links) -> tuple[Letter, str]:
-    publication = row.publication
+def _personal_letter(row: _Row, name: LetterName, origin: Origin) -> tuple[Letter, str]:
     if row.subscriber is None:
         raise BadInput("The delivery has no subscriber.", "subscriber")
     # What a visitor typed has no place in a mail that may go to somebody else.
     shown_name = None if name == LetterName.CONFIRMATION else row.subscriber.name
     values = {
-        "publication": _publication_values(publication, links),
+        "publication": _publication_values(row.publication, origin.links),
         "reader": {"name": shown_name, "address": row.delivery.address},
-        "links": _links(row, name, links),
+        "links": _links(row, name, origin.links),
+        "good_for_days": origin.confirm_days,
+        "good_for_minutes": origin.access_minutes,
     }
     language = row.subscriber.language
     return letters.render(name, language, values), language

@@ -1,0 +1,60 @@
+"""What is to be done beside handing mail over, in short transactions of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+import structlog
+from sqlalchemy.orm import Session
+
+from newsletter import store
+from newsletter.sending import claim, queue, status
+
+log = structlog.get_logger()
+
+Write = Callable[[], AbstractContextManager[Session]]
+
+
+def tidy(write: Write, now: datetime) -> None:
+    """Take back what was lost, queue again what is due, and call finished digests sent."""
+    with write() as session:
+        reaped = claim.reap(session, now)
+        due = claim.due(session, now)
+        claim.sweep(session, now)
+        finished = []
+        for number in status.complete(session):
+            digest = session.get_one(store.Digest, number)
+            if status.finish(session, digest, now):
+                finished.append(number)
+    if reaped:
+        log.warning("leases_over", rows=reaped)
+    if due:
+        log.info("due_again", rows=due)
+    for number in finished:
+        log.info("digest_sent", digest=number)
+
+
+def begin_scheduled(write: Write, now: datetime) -> None:
+    """Begin the digests whose time has come."""
+    with write() as session:
+        begun = queue.scheduled(session, now)
+        for digest in begun:
+            queue.begin(session, digest, now=now)
+    for digest in begun:
+        log.info("digest_begun", digest=digest.id)
+
+
+def queue_piece(write: Write, now: datetime, digest_id: int | None) -> bool:
+    """Go on queueing a digest; False when there is none to queue.
+
+    digest_id: only this one.
+    """
+    with write() as session:
+        digest = queue.unfinished(session, digest_id)
+        if digest is None:
+            return False
+        made = queue.piece(session, digest, now=now)
+    log.debug("queued", digest=digest.id, readers=made)
+    return True

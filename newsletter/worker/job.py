@@ -1,0 +1,97 @@
+"""What all connections of one sending process share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from newsletter import store
+from newsletter.config import Settings
+from newsletter.links import Links
+from newsletter.sending import claim
+from newsletter.sending.pace import Retries
+from newsletter.sending.write import Origin
+from newsletter.worker.relay import Relay
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What to send, beside people's own letters, which every sender takes first.
+
+    digest_id: only this digest; None for all. digests: False for none at all.
+    """
+
+    digest_id: int | None = None
+    digests: bool = True
+
+    def sending(self, session: Session) -> list[int]:
+        """The digests to claim from, the oldest first."""
+        if not self.digests:
+            return []
+        found = claim.sending(session)
+        return [n for n in found if self.digest_id is None or n == self.digest_id]
+
+
+@dataclass(frozen=True)
+class Job:
+    """The database, the relay's health, and the settings of one process that sends.
+
+    owner: the worker's public id, which its claims carry. clock: the time, aware. ended: whether
+    to stop: what is in flight is finished, nothing new is begun.
+    """
+
+    engine: Engine
+    settings: Settings
+    owner: str
+    scope: Scope
+    relay: Relay
+    clock: Callable[[], datetime]
+    ended: Callable[[], bool]
+    _turn: AbstractContextManager[Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # SQLite has one writer at a time. Threads that queue up here go on at once when it is
+        # their turn; in SQLite's own queue they would sleep and look again.
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        object.__setattr__(self, "_turn", Lock() if is_sqlite else nullcontext())
+
+    @property
+    def origin(self) -> Origin:
+        """What the mails of this installation have in common."""
+        settings = self.settings
+        links = Links(settings.base_url, tuple(settings.all_secret_keys))
+        return Origin(
+            links,
+            settings.hash_key_bytes,
+            settings.envelope_sender,
+            confirm_days=settings.confirm_days,
+            access_minutes=settings.access_minutes,
+        )
+
+    @property
+    def retries(self) -> Retries:
+        """When a mail that was put off is tried again."""
+        settings = self.settings
+        return Retries(settings.retry_delay, settings.retry_delay_max, settings.retry_for)
+
+    @property
+    def lease(self) -> timedelta:
+        """How long claimed rows are this worker's."""
+        return timedelta(seconds=self.settings.lease)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A short transaction."""
+        with self._turn, store.transaction(self.engine) as session:
+            yield session
+
+    def read(self) -> AbstractContextManager[Session]:
+        """A session that only reads."""
+        return store.reading(self.engine)
