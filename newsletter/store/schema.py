@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -37,8 +40,8 @@ def newest() -> str:
 
 def revision(engine: Engine) -> str | None:
     """The revision that the database is at; None for an empty one."""
-    with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+    with reading(engine) as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
 
 
 def check_schema(engine: Engine) -> None:
@@ -60,15 +63,43 @@ def check_schema(engine: Engine) -> None:
     )
 
 
+@contextmanager
+def altering(engine: Engine) -> Iterator[Connection]:
+    """A transaction that changes tables.
+
+    SQLite changes a table by making it anew and dropping the old one, which deletes its rows; with
+    foreign keys on, rows that name them would go along or forbid it (sqlite.org/lang_altertable).
+    So they are off, and checked at the end.
+
+    Raises SchemaError, with nothing changed, when a row is left that names no other.
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with engine.connect() as connection:
+        # Outside of the transaction: inside, this pragma does nothing.
+        raw: Any = connection.connection.driver_connection
+        raw.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                yield connection
+                orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+                if orphans:
+                    raise SchemaError(f"A row of {orphans[0][0]} names no row of {orphans[0][2]}.")
+        finally:
+            raw.execute("PRAGMA foreign_keys=ON")
+
+
 def migrate(engine: Engine, to: str = "head") -> None:
     """Bring the database to revision `to`. One transaction: it works, or nothing changed."""
-    with engine.begin() as connection:
+    with altering(engine) as connection:
         command.upgrade(_alembic(connection), to)
 
 
 def downgrade(engine: Engine, to: str) -> None:
     """Take the database back to revision `to` ("base" for an empty one)."""
-    with engine.begin() as connection:
+    with altering(engine) as connection:
         command.downgrade(_alembic(connection), to)
 
 
