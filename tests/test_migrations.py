@@ -1,0 +1,223 @@
+"""The way from an empty database to the newest tables and back, on both databases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Engine, Text, inspect, select, text
+
+from newsletter import store
+from newsletter.errors import SchemaError
+from newsletter.resources import resource_dir
+from newsletter.store import schema
+
+HASH_KEY = b"h" * 32
+MakePublication = Callable[..., store.Publication]
+MakeReader = Callable[..., store.Subscription]
+HEAD = schema.newest()
+
+
+def revisions() -> list[str]:
+    files = sorted((resource_dir("migrations") / "versions").glob("*.py"))
+    return [file.name.partition("_")[0] for file in files]
+
+
+@pytest.fixture
+def empty(empty_database_url: str) -> Iterator[Engine]:
+    """A database without any table."""
+    engine = store.connect(empty_database_url)
+    yield engine
+    engine.dispose()
+
+
+def tables(engine: Engine) -> set[str]:
+    return set(inspect(engine).get_table_names())
+
+
+def differences(engine: Engine) -> list[object]:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        return list(compare_metadata(context, store.Base.metadata))
+
+
+def checks(engine: Engine) -> set[tuple[str, str]]:
+    """Which values each CHECK allows; autogenerate does not compare these."""
+    inspector = inspect(engine)
+    return {
+        (str(check["name"]), value)
+        for table in tables(engine)
+        for check in inspector.get_check_constraints(table)
+        for value in re.findall(r"'([^']*)'", check["sqltext"]) or [check["sqltext"]]
+    }
+
+
+def test_upgrade_from_empty(empty: Engine) -> None:
+    """From nothing to the newest, which is what the models say."""
+    assert schema.revision(empty) is None
+    store.migrate(empty)
+    assert schema.revision(empty) == HEAD
+    assert tables(empty) == {*store.Base.metadata.tables, "alembic_version"}
+    assert differences(empty) == []
+
+
+def test_migrations_make_what_the_models_make(empty: Engine) -> None:
+    """CHECK constraints too, which the comparison above does not look at."""
+    store.Base.metadata.create_all(empty)
+    of_models = checks(empty)
+    store.Base.metadata.drop_all(empty)
+    store.migrate(empty)
+    assert checks(empty) == of_models
+
+
+def test_downgrade_leaves_nothing_and_upgrade_works_again(empty: Engine) -> None:
+    """Every downgrade takes away all that its upgrade made: the way works in both directions."""
+    store.migrate(empty)
+    schema.downgrade(empty, "base")
+    assert tables(empty) <= {"alembic_version"}
+    assert schema.revision(empty) is None
+    store.migrate(empty)
+    assert differences(empty) == []
+
+
+def test_downgrade_with_rows(
+    engine: Engine, make_publication: MakePublication, make_reader: MakeReader
+) -> None:
+    """Rows that name each other are in no downgrade's way."""
+    with store.transaction(engine) as session:
+        make_reader(session, make_publication(session), "ada@example.org")
+    schema.downgrade(engine, "base")
+    assert tables(engine) <= {"alembic_version"}
+
+
+def test_failed_migration_changes_nothing(empty: Engine) -> None:
+    """A migration is one transaction: a crash in the middle leaves what was there."""
+    with (
+        pytest.raises(RuntimeError, match="crash"),
+        schema.altering(empty) as connection,
+    ):
+        connection.execute(text("CREATE TABLE half_way (id INTEGER)"))
+        raise RuntimeError("crash")
+    assert tables(empty) == set()
+
+
+def test_changing_a_table_keeps_the_rows_that_name_its_rows(
+    engine: Engine,
+    make_publication: MakePublication,
+    make_reader: MakeReader,
+) -> None:
+    """SQLite drops a table to change it; the subscriptions of a publication outlive that."""
+    with store.transaction(engine) as session:
+        make_reader(session, make_publication(session), "ada@example.org")
+    with schema.altering(engine) as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        with operations.batch_alter_table("publication") as batch:
+            batch.alter_column("title", type_=Text(), existing_nullable=False)
+        connection.execute(text("UPDATE publication SET title = 'x'"))
+    with store.reading(engine) as session:
+        assert session.scalars(select(store.Subscription)).one().publication.title == "x"
+        if engine.dialect.name == "sqlite":
+            assert session.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_migration_that_orphans_rows_is_refused(
+    engine: Engine,
+    make_publication: MakePublication,
+    make_reader: MakeReader,
+) -> None:
+    """With foreign keys off a migration could orphan rows: it is taken back and told."""
+    with store.transaction(engine) as session:
+        make_reader(session, make_publication(session), "ada@example.org")
+    with (
+        pytest.raises(SchemaError, match="A row of subscription names no row of publication"),
+        schema.altering(engine) as connection,
+    ):
+        connection.execute(text("DELETE FROM publication"))
+    with store.reading(engine) as session:
+        assert session.scalars(select(store.Publication)).one()
+        assert session.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+def test_create_twice(empty: Engine, now: datetime) -> None:
+    """Making what is there changes nothing: the installation keeps its name and its keys."""
+
+    def installation() -> tuple[object, ...]:
+        with store.reading(empty) as session:
+            row = session.scalars(select(store.Installation)).one()
+            return (row.public_id, row.log_key, row.hash_key_check, row.log_size, row.created_at)
+
+    store.create(empty, HASH_KEY, now)
+    first = installation()
+    store.create(empty, HASH_KEY, now.replace(year=2030))
+    assert installation() == first
+
+
+def test_other_hash_key_is_refused(empty: Engine, now: datetime) -> None:
+    """With another hash key, blocked and erased people would be unknown: it does not start."""
+    store.create(empty, HASH_KEY, now)
+    schema.check_hash_key(empty, HASH_KEY)
+    with pytest.raises(SchemaError, match=r"hash_key is not the one .* put the old one back"):
+        schema.check_hash_key(empty, b"j" * 32)
+    with pytest.raises(SchemaError, match="hash_key"):
+        store.create(empty, b"j" * 32, now)
+
+
+def test_hash_key_of_no_installation(empty: Engine) -> None:
+    """Tables without an installation in them are told with the cure."""
+    store.migrate(empty)
+    with pytest.raises(SchemaError, match="newsletter migrate"):
+        schema.check_hash_key(empty, HASH_KEY)
+
+
+def test_check_schema(empty: Engine) -> None:
+    """Empty, made by an older version, made by a newer one: refused, each with its own cure."""
+    with pytest.raises(SchemaError, match=r"is empty.*newsletter migrate"):
+        store.check_schema(empty)
+    store.migrate(empty)
+    store.check_schema(empty)
+    with schema.altering(empty) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaError, match=r"revision 9999.*newer version"):
+        store.check_schema(empty)
+
+
+@pytest.mark.parametrize("revision", revisions()[:-1])
+def test_check_schema_of_an_older_version(empty: Engine, revision: str) -> None:
+    """Each revision before the newest is refused with the words that help."""
+    store.migrate(empty, revision)
+    with pytest.raises(SchemaError, match=rf"revision {revision}, this version needs {HEAD}.*"):
+        store.check_schema(empty)
+
+
+def test_check_schema_needs_no_write_lock(engine: Engine) -> None:
+    """A command starts while an import is writing."""
+    with store.transaction(engine) as session:
+        session.execute(text("UPDATE installation SET log_size = 0"))
+        store.check_schema(engine)
+        schema.check_hash_key(engine, HASH_KEY)
+
+
+def test_migrations_are_one_line_of_sentences() -> None:
+    """Numbered files, each after the one before, each beginning with a sentence of what it does."""
+    assert revisions()[-1] == HEAD
+    before = None
+    for file in sorted((resource_dir("migrations") / "versions").glob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        names: dict[str, object] = {}
+        for name in ("revision", "down_revision"):
+            found = re.search(rf'^{name} = (?:"(.*)"|None)$', source, re.MULTILINE)
+            assert found, (file, name)
+            names[name] = found.group(1)
+        assert names == {"revision": file.name.partition("_")[0], "down_revision": before}
+        assert re.match(r'"""[A-Z][^\n]*\.\n', source), file
+        # A migration must mean the same when our code has changed.
+        assert "newsletter" not in source, file
+        before = names["revision"]
