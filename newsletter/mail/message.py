@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from newsletter.addresses import parse as parse_address
 from newsletter.errors import BadInput
@@ -132,15 +131,14 @@ def clean_line(text: str) -> str:
     return " ".join(_SURROGATES.sub("", _CONTROLS.sub(" ", text)).split())
 
 
-def list_id_of(slug: str, base_url: str) -> str:
-    """The List-Id of the publication `slug` of the installation at base_url, without a port.
+def list_id_of(slug: str, host: str) -> str:
+    """The List-Id of the publication `slug` of the installation at `host` (base_url's host name).
 
     RFC 2919 §2: a list is named below a domain that its owner has, or below "localhost".
     """
-    host = urlsplit(base_url).hostname or "localhost"
-    if not host.isascii():
-        host = host.encode("idna").decode()
-    return f"{slug}.{host.replace(':', '-')}"  # an IPv6 address is no dot-atom
+    name = host if host.isascii() else host.encode("idna").decode()
+    # An IPv6 address is no dot-atom.
+    return f"{slug}.{name.strip('[]').replace(':', '-') or 'localhost'}"
 
 
 def _fields(subject: str, headers: Headers) -> list[tuple[str, str]]:
