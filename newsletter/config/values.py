@@ -59,6 +59,7 @@ def smtp_server(url: str) -> SmtpServer:
 
 
 def check_base_url(value: str) -> str:
+    """The address without a slash at its end; ValueError unless it may stand in a header."""
     cure = "must be the public address of the service, such as https://news.example.org"
     # It becomes part of mail headers, as it stands.
     if not value.isascii() or not value.isprintable() or " " in value:
@@ -76,6 +77,7 @@ def check_base_url(value: str) -> str:
 
 
 def check_database_url(value: str) -> str:
+    """The URL with our driver named; ValueError when it is of neither database."""
     # postgresql:// means another driver in each SQLAlchemy release: name ours.
     for old in ("postgres://", "postgresql://"):
         if value.startswith(old):
@@ -86,6 +88,7 @@ def check_database_url(value: str) -> str:
 
 
 def check_secret(value: SecretStr) -> SecretStr:
+    """The secret; ValueError when it is too short to be one."""
     if len(value.get_secret_value()) < 32:
         raise ValueError(
             "must be at least 32 characters; make one with: "
@@ -95,12 +98,14 @@ def check_secret(value: SecretStr) -> SecretStr:
 
 
 def check_smtp_url(value: SecretStr | None) -> SecretStr | None:
+    """The URL; ValueError when `smtp_server` cannot read it."""
     if value is not None:
         smtp_server(value.get_secret_value())
     return value
 
 
 def check_address(value: str | None) -> str | None:
+    """The address; ValueError when it is none."""
     if value is not None:
         try:
             parse_address(value)
@@ -117,6 +122,7 @@ def _network(value: object) -> IPv4Network | IPv6Network:
 
 
 def check_limit(value: str) -> str:
+    """The limit, such as "30 per hour"; ValueError when it is written otherwise."""
     if not re.fullmatch(r"[1-9]\d* per (second|minute|hour|day)", value, re.ASCII):
         raise ValueError("must look like: 30 per hour (or second, minute, day)")
     return value
