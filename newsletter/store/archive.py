@@ -32,7 +32,7 @@ def latest(session: Session, publication: Publication, count: int) -> list[Issue
         .order_by(Digest.approved_at.desc(), Digest.id.desc())
         .limit(count)
     )
-    return [Issue(name, subject, at) for name, subject, at in rows]
+    return [Issue(name, subject, at) for name, subject, at in rows if at is not None]
 
 
 def published(session: Session, publication: Publication, name: str) -> Digest | None:

@@ -18,6 +18,7 @@ from newsletter.web.forms import ForgetForm
 from newsletter.web.limits import Limits
 from newsletter.web.linked import Named, named
 from newsletter.web.pages import page
+from newsletter.web.preferences import look_of
 from newsletter.web.site import database, now, site
 
 
@@ -67,10 +68,11 @@ def _show(found: Named, link: str, form: ForgetForm, *, status: int = 200) -> Re
         history = preferences.history(session, found.name)
     if view is None:
         return page("nothing_kept", status=410)
-    language.settle(view.subscriber.language)
+    language.settle(view.subscriber.language, first=view.subscriber.language)
     titles = {publication.slug: publication.title for publication, _subscription in view.rows}
     return page(
         "access",
+        publication=look_of(view),
         subscriber=view.subscriber,
         history=history,
         titles=titles,

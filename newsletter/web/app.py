@@ -73,7 +73,7 @@ def create_app(settings: config.Settings, engine: Engine | None = None) -> Flask
     health.add_routes(app)
     prefix = urlsplit(settings.base_url).path
     if prefix:
-        app.wsgi_app = _below(prefix, app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = _below(prefix, app.wsgi_app)  # type: ignore[assignment, method-assign]
     return app
 
 

@@ -43,12 +43,16 @@ def confirmation(link: str) -> Response:
 def _show(found: Named) -> Response:
     with database() as session:
         view = confirm.look(session, found.name)
-    return _refusal(found, view) or page("confirm", publication=_of(view), view=view)
+    if view is None:
+        return page("confirm_ended", status=410)
+    return _refusal(found, view) or page("confirm", publication=view.publication, view=view)
 
 
 def _accept(found: Named) -> Response:
     with database() as session:
         view = confirm.look(session, found.name)
+        if view is None:
+            return page("confirm_ended", status=410)
         refusal = _refusal(found, view)
         if refusal is not None:
             return refusal
@@ -62,14 +66,8 @@ def _accept(found: Named) -> Response:
     return page("confirmed", publication=view.publication)
 
 
-def _of(view: confirm.View | None) -> object:
-    return view.publication if view else None
-
-
-def _refusal(found: Named, view: confirm.View | None) -> Response | None:
+def _refusal(found: Named, view: confirm.View) -> Response | None:
     """The page for a link whose button has nothing to do; None when it has."""
-    if view is None:
-        return page("confirm_ended", status=410)
     if not view.current:
         return page("confirm_ended", publication=view.publication, status=410)
     if view.state == SubscriptionState.CONFIRMED:

@@ -12,8 +12,9 @@ from typing import Any
 from werkzeug.datastructures import MultiDict
 from wtforms import BooleanField, Field, Form, SelectField, StringField, ValidationError
 
-from newsletter import addresses, consent
+from newsletter import addresses
 from newsletter.addresses import Address
+from newsletter.consent import Wording, wording_of
 from newsletter.errors import BadInput
 from newsletter.i18n import languages
 from newsletter.store import Publication
@@ -45,7 +46,7 @@ class _OurForm(Form):
 
     def faults(self) -> list[tuple[str, str]]:
         """What is wrong: the field's name and the words, in the order of the form."""
-        return [(name, words[0]) for name, words in self.errors.items() if name and words]
+        return [(field.name, str(field.errors[0])) for field in self if field.errors]
 
 
 class SignupForm(_OurForm):
@@ -61,7 +62,7 @@ class SignupForm(_OurForm):
     homepage = StringField()
 
     address: Address | None = None
-    shown: consent.Wording | None = None
+    shown: Wording | None = None
 
     def __init__(self, publication: Publication, fields: MultiDict[str, str] | None = None) -> None:
         super().__init__(fields)
@@ -91,7 +92,9 @@ class SignupForm(_OurForm):
     def validate_consent(self, field: BooleanField) -> None:
         """Consent is given by ticking, and only to words that we know we showed."""
         if not field.data:
-            raise ValidationError(_("Tick this box to sign up. Without it we may not write to you."))
+            raise ValidationError(
+                _("Tick this box to sign up. Without it we may not write to you.")
+            )
         self.shown = wording_shown(self.publication, self.wording.data or "")
         if self.shown is None:
             field.data = False
@@ -103,7 +106,7 @@ class SignupForm(_OurForm):
             )
 
 
-def wording_shown(publication: Publication, version: str) -> consent.Wording | None:
+def wording_shown(publication: Publication, version: str) -> Wording | None:
     """Today's wording that has this version; its language is that of the form that showed it.
 
     None: the version is not one of today's, so nobody knows what the person read.
@@ -111,7 +114,7 @@ def wording_shown(publication: Publication, version: str) -> consent.Wording | N
     here = language.current()
     order = (here, publication.language, *languages())
     for tag in dict.fromkeys(order):
-        wording = consent.wording_of(publication, tag)
+        wording = wording_of(publication, tag)
         if wording.version == version:
             return wording
     return None

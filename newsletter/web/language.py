@@ -24,24 +24,29 @@ def install(app: Flask) -> None:
     app.add_template_filter(moment, "moment")
 
 
-def settle(default: str) -> str:
-    """Choose the language of this request; `default` is for a browser that asks for none we have.
+def settle(default: str, *, first: str = "") -> str:
+    """Choose the language of this request, unless it is chosen already; returns it.
 
-    Returns it; from now on the page's texts are in it.
+    default: for a browser that asks for none that we have.
+    first: goes before what the browser asks for; what the reader has told us.
     """
-    wanted = [request.args.get("lang", ""), *request.accept_languages.values()]
-    fallback = default if default in i18n.languages() else i18n.SOURCE_LANGUAGE
-    g.language = i18n.choose([tag for tag in wanted if tag], fallback)
-    return current()
+    if "language" not in g:
+        wanted = [request.args.get("lang", ""), first, *request.accept_languages.values()]
+        fallback = default if default in i18n.languages() else i18n.SOURCE_LANGUAGE
+        g.language = i18n.choose([tag for tag in wanted if tag], fallback)
+    return str(g.language)
+
+
+def change(language: str) -> None:
+    """From now on the page is in `language`, which is one that we have."""
+    g.language = language
 
 
 def current() -> str:
     """The language of the page that is being made."""
     if not has_request_context():
         return i18n.SOURCE_LANGUAGE
-    if "language" not in g:
-        settle(i18n.SOURCE_LANGUAGE)
-    return str(g.language)
+    return settle(i18n.SOURCE_LANGUAGE)
 
 
 def gettext(message: str) -> str:

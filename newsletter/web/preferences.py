@@ -34,7 +34,7 @@ def own_page(link: str) -> Response:
         view = preferences.look(session, name)
     if view is None:
         return page("nothing_kept", status=410)
-    language.settle(view.subscriber.language)
+    language.settle(view.subscriber.language, first=view.subscriber.language)
     if request.method != "POST":
         return _show(view)
     match request.form.get("action"):
@@ -43,7 +43,7 @@ def own_page(link: str) -> Response:
         case "publications":
             return _change_publications(name, view)
         case "access":
-            return _mail_access(name)
+            return _mail_access(name, view)
         case _:
             return _show(view, status=422)
 
@@ -68,6 +68,7 @@ def _show(
     ]
     return page(
         "preferences",
+        publication=look_of(view),
         form=own,
         mine=mine,
         others=others,
@@ -75,6 +76,12 @@ def _show(
         outdated=outdated,
         status=status,
     )
+
+
+def look_of(view: preferences.View) -> Publication | None:
+    """Whose look the page has: the one publication's that the reader gets."""
+    mine = [found for found, subscription in view.rows if _is_alive(subscription)]
+    return mine[0] if len(mine) == 1 else None
 
 
 def _is_alive(subscription: Subscription | None) -> bool:
@@ -92,7 +99,7 @@ def _change_details(name: str, view: preferences.View) -> Response:
     tag = str(form.language.data)
     wanted = preferences.Change(form.name.data or None, tag, keep=_slugs(view))
     changed = _change(name, wanted)
-    language.settle(tag)
+    language.change(tag)
     return _show(changed, done="details")
 
 
@@ -141,9 +148,10 @@ def _change(name: str, wanted: preferences.Change) -> preferences.View:
     return view
 
 
-def _mail_access(name: str) -> Response:
+def _mail_access(name: str, view: preferences.View) -> Response:
     with database() as session:
         preferences.send_access(
             session, name, slug=None, hash_key=site().settings.hash_key_bytes, now=now()
         )
-    return page("access_sent", minutes=round(site().settings.access_minutes))
+    minutes = round(site().settings.access_minutes)
+    return page("access_sent", publication=look_of(view), minutes=minutes)

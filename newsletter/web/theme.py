@@ -13,9 +13,10 @@ import re
 from newsletter.store import Publication
 
 DEFAULT = "#1f5f4a"
-# The paper of static/style.css, which is also the colour of words on a button.
-LIGHT_PAPER = "#fcfbf8"
-DARK_PAPER = "#17191c"
+# The grounds of static/style.css that the colour must be read on, the harder ones: the paper where
+# it is light, the panel where it is dark. Words on a button have the colour of the paper.
+LIGHT_GROUND = "#fcfbf8"
+DARK_GROUND = "#1f2226"
 _CONTRAST = 4.6
 _STEPS = 200
 
@@ -24,26 +25,25 @@ Color = tuple[float, float, float]
 
 def stylesheet(publication: Publication) -> str:
     """The publication's colour as CSS custom properties, for light and for dark."""
-    light = readable(publication.accent_color, LIGHT_PAPER)
-    dark = readable(publication.accent_color, DARK_PAPER)
+    light = readable(publication.accent_color, LIGHT_GROUND)
+    dark = readable(publication.accent_color, DARK_GROUND)
     return (
         f":root{{--accent:{light}}}\n"
         f"@media (prefers-color-scheme:dark){{:root{{--accent:{dark}}}}}\n"
     )
 
 
-def readable(color: str, paper: str) -> str:
-    """`color` (#rrggbb), as near as it gets to itself while it can be read on `paper`."""
+def readable(color: str, ground: str) -> str:
+    """`color` (#rrggbb), as near as it gets to itself while it can be read on `ground`."""
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
         color = DEFAULT
-    ground = _luminance(_parse(paper))
     hue, lightness, saturation = colorsys.rgb_to_hls(*_parse(color))
-    end = 0.0 if ground > 0.5 else 1.0
+    end = 0.0 if _luminance(_parse(ground)) > 0.5 else 1.0
     for step in range(_STEPS + 1):
         part = step / _STEPS
         moved = lightness + (end - lightness) * part
         rounded = _write(colorsys.hls_to_rgb(hue, moved, saturation))
-        if contrast(rounded, paper) >= _CONTRAST:
+        if contrast(rounded, ground) >= _CONTRAST:
             return rounded
     return "#000000" if end == 0.0 else "#ffffff"
 
