@@ -36,7 +36,7 @@ class NoBackup(NewsletterError):
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @output.json_option
-def backup(file: Path, force: bool, as_json: bool) -> None:
+def backup(*, file: Path, force: bool, as_json: bool) -> None:
     """Copy the database to FILE while the service runs.
 
     SQLite: FILE is a database like the original; to restore it, stop the service, put it in the

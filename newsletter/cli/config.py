@@ -29,7 +29,7 @@ def config() -> None:
 @config.command()
 @output.json_option
 @click.pass_context
-def check(ctx: click.Context, as_json: bool) -> None:
+def check(ctx: click.Context, *, as_json: bool) -> None:
     """Tell every fault of the settings at once, each with its cure.
 
     Exit code 0 when they can be used, 5 when not.
@@ -55,7 +55,7 @@ def check(ctx: click.Context, as_json: bool) -> None:
 
 @config.command()
 @output.json_option
-def show(as_json: bool) -> None:
+def show(*, as_json: bool) -> None:
     """Show every setting, its value, and where the value comes from.
 
     \b

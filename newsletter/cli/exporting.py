@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 
+from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.files import replaced
+from newsletter.subscriptions import exporting, publications
 
 
 @click.command()
@@ -25,7 +27,7 @@ from newsletter.cli.files import replaced
     help="Write to FILE, readable by you only; without it, to standard output.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines instead of CSV.")
-def export(slug: str | None, out: Path | None, as_json: bool) -> None:
+def export(*, slug: str | None, out: Path | None, as_json: bool) -> None:
     """Write every subscription as a line of CSV.
 
     A cell that a spreadsheet would take for a formula gets a ' in front (JSON lines do not).
@@ -34,9 +36,6 @@ def export(slug: str | None, out: Path | None, as_json: bool) -> None:
     newsletter subscriber export --publication field-notes --out readers.csv
     newsletter subscriber export --json | jq -r .email
     """
-    from newsletter import store  # noqa: PLC0415  # not for --help
-    from newsletter.subscriptions import exporting, publications  # noqa: PLC0415
-
     with installation.opened() as here, store.reading(here.engine) as session:
         wanted = publications.find(session, slug) if slug else None
         with output.closed(exporting.rows(session, wanted)) as rows:

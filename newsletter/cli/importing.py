@@ -10,16 +10,15 @@ import codecs
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.progress import progress
 from newsletter.errors import BadInput
-
-if TYPE_CHECKING:
-    from newsletter.subscriptions.importing import BadRow, Row, Tally
+from newsletter.subscriptions import importing, publications
+from newsletter.subscriptions.importing import BadRow, Row, Tally
 
 _BYTES_AT_ONCE = 1 << 20
 
@@ -62,7 +61,6 @@ def import_(
         raise click.UsageError("--send-confirmation goes with --status pending only.")
     if not evidence.strip():
         raise click.UsageError("--evidence must say where their consent comes from.")
-    from newsletter.subscriptions.importing import Tally  # noqa: PLC0415  # not for --help
 
     lines = _check_text(file)
     tally, invalid = Tally(), 0
@@ -84,8 +82,6 @@ def import_(
 
 def _pieces(file: Path) -> Iterator[tuple[list[Row], list[BadRow], int]]:
     """Good rows, bad rows, and the number of the last line, piece by piece."""
-    from newsletter.subscriptions import importing  # noqa: PLC0415
-
     rows: list[Row] = []
     bad: list[BadRow] = []
     number = 0
@@ -111,8 +107,6 @@ def _take(
     *,
     send_confirmation: bool,
 ) -> Tally:
-    from newsletter import store  # noqa: PLC0415
-    from newsletter.subscriptions import importing, publications  # noqa: PLC0415
 
     with store.transaction(here.engine) as session:
         return importing.take(

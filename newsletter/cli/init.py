@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from newsletter import config
+from newsletter import config, store
 from newsletter.cli import installation
 from newsletter.cli.files import reserve
 from newsletter.cli.group import Choice
@@ -28,7 +28,7 @@ class AlreadyThere(NewsletterError):
     help="The public address of the service; every link in every mail starts with it.",
 )
 @click.pass_context
-def init(ctx: click.Context, folder: Path | None, base_url: str) -> None:
+def init(ctx: click.Context, *, folder: Path | None, base_url: str) -> None:
     """Make newsletter.toml with fresh secrets, and the database.
 
     The settings file explains every setting and can be read only by you. What is there already is
@@ -72,7 +72,6 @@ def _write_new(file: Path, text: str) -> None:
 
 
 def _make_database(settings: config.Settings) -> None:
-    from newsletter import store  # noqa: PLC0415  # not for --help
 
     database = installation.sqlite_file(settings)
     if database is not None:

@@ -16,7 +16,7 @@ import click
 
 from newsletter import config
 from newsletter.cli.group import Choice
-from newsletter.errors import ConfigError, SchemaError
+from newsletter.errors import SchemaError
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -80,8 +80,10 @@ def opened() -> Iterator[Installation]:
 @contextmanager
 def unchecked(settings: config.Settings) -> Iterator[Installation]:
     """The same without a look at the database: for what makes, mends or copies it."""
-    from newsletter.store import connect  # noqa: PLC0415  # `config` and `--help` need no database
+    from newsletter.cli import log  # noqa: PLC0415  # `config` and `--help` need no database
+    from newsletter.store import connect  # noqa: PLC0415
 
+    log.configure(settings.log_level)
     engine = connect(settings.database_url)
     try:
         yield Installation(settings, engine)
@@ -93,14 +95,3 @@ def sqlite_file(settings: config.Settings) -> Path | None:
     """The file of a SQLite database; None for PostgreSQL."""
     name = settings.database_url.removeprefix(_SQLITE)
     return None if name == settings.database_url else Path(name)
-
-
-def need_smtp(settings: config.Settings) -> None:
-    """Raises ConfigError, saying how to set it, when no relay is set."""
-    if settings.smtp is None:
-        raise ConfigError(
-            [
-                "smtp_url (missing): sending needs a relay; put smtp_url into newsletter.toml or "
-                "set NEWSLETTER_SMTP_URL, such as smtp+starttls://user:password@host:587"
-            ]
-        )

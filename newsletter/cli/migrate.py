@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import click
+from alembic.util import CommandError
 
 from newsletter.cli import installation, output
 from newsletter.cli.files import reserve
+from newsletter.store import schema
 
 
 @click.command()
 @output.json_option
-def migrate(as_json: bool) -> None:
+def migrate(*, as_json: bool) -> None:
     """Bring the database to the newest schema.
 
     An empty database gets its tables. It works as a whole or changes nothing; make a backup first
@@ -19,10 +21,6 @@ def migrate(as_json: bool) -> None:
     \b
     newsletter backup before.db && newsletter migrate
     """
-    from alembic.util import CommandError  # noqa: PLC0415  # not for --help
-
-    from newsletter.store import schema  # noqa: PLC0415
-
     settings = installation.load_settings().settings
     database = installation.sqlite_file(settings)
     if database is not None:

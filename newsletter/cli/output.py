@@ -126,11 +126,11 @@ def emit_record(record: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """A JSON array with a line for each row, without holding all rows."""
-    opening = "["
+    waiting = None
     for row in rows:
-        yield opening + as_json_text(dict(row))
-        opening = ","
-    yield "[]" if opening == "[" else "]"
+        yield "[" if waiting is None else f"{waiting},"
+        waiting = as_json_text(dict(row))
+    yield "[]" if waiting is None else f"{waiting}]"
 
 
 def _aligned(table: list[list[str]]) -> Iterator[str]:

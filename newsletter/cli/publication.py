@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.group import NounGroup
-
-if TYPE_CHECKING:
-    from newsletter.store import Publication
+from newsletter.store.count import subscriptions_by_state
+from newsletter.subscriptions import publications
 
 _FIELDS = (
     "slug",
@@ -85,7 +85,7 @@ def publication() -> None:
 @click.argument("slug")
 @_options(for_new=True)
 @output.json_option
-def create(slug: str, as_json: bool, **values: Any) -> None:
+def create(*, slug: str, as_json: bool, **values: Any) -> None:
     """Make a publication. SLUG becomes the address of its sign-up page.
 
     \b
@@ -94,9 +94,6 @@ def create(slug: str, as_json: bool, **values: Any) -> None:
         --privacy-url https://example.org/privacy \\
         --postal-address 'Field Notes, 1 Meadow Lane, Exampleton'
     """
-    from newsletter import store  # noqa: PLC0415  # not for --help
-    from newsletter.subscriptions import publications  # noqa: PLC0415
-
     with installation.opened() as here:
         with store.transaction(here.engine) as session:
             made = publications.create(session, slug=slug, now=installation.now(), **_given(values))
@@ -111,7 +108,7 @@ def create(slug: str, as_json: bool, **values: Any) -> None:
 @click.argument("slug")
 @_options(for_new=False)
 @output.json_option
-def edit(slug: str, as_json: bool, **values: Any) -> None:
+def edit(*, slug: str, as_json: bool, **values: Any) -> None:
     """Change a publication; what is not named stays as it is.
 
     An empty text ('') takes an optional value away. New words or a new privacy policy hold for
@@ -120,9 +117,6 @@ def edit(slug: str, as_json: bool, **values: Any) -> None:
     \b
     newsletter publication edit field-notes --reply-to editor@example.org --goodbye
     """
-    from newsletter import store  # noqa: PLC0415
-    from newsletter.subscriptions import publications  # noqa: PLC0415
-
     changes = _given(values)
     if not changes:
         raise click.UsageError("Name what to change, such as --title.")
@@ -136,16 +130,12 @@ def edit(slug: str, as_json: bool, **values: Any) -> None:
 
 @publication.command("list")
 @output.json_option
-def list_(as_json: bool) -> None:
+def list_(*, as_json: bool) -> None:
     """List the publications, with how many people are in them.
 
     \b
     newsletter publication list --json
     """
-    from newsletter import store  # noqa: PLC0415
-    from newsletter.store.count import subscriptions_by_state  # noqa: PLC0415
-    from newsletter.subscriptions import publications  # noqa: PLC0415
-
     with installation.opened() as here, store.reading(here.engine) as session:
         rows = []
         for each in publications.all_of(session):
@@ -161,23 +151,19 @@ def list_(as_json: bool) -> None:
 @publication.command()
 @click.argument("slug")
 @output.json_option
-def show(slug: str, as_json: bool) -> None:
+def show(*, slug: str, as_json: bool) -> None:
     """Show all about a publication.
 
     \b
     newsletter publication show field-notes
     """
-    from newsletter import store  # noqa: PLC0415
-    from newsletter.store.count import subscriptions_by_state  # noqa: PLC0415
-    from newsletter.subscriptions import publications  # noqa: PLC0415
-
     with installation.opened() as here, store.reading(here.engine) as session:
         found = publications.find(session, slug)
         record = _record(found) | {"subscriptions": subscriptions_by_state(session, found.id)}
     output.emit_record(record, as_json=as_json)
 
 
-def _record(each: Publication) -> dict[str, Any]:
+def _record(each: store.Publication) -> dict[str, Any]:
     return {name: getattr(each, name) for name in _FIELDS}
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from sqlalchemy.orm import Session
 
+from newsletter import consent, store
+from newsletter.addresses import Address, parse
 from newsletter.cli import installation, output
 from newsletter.cli.exporting import export
 from newsletter.cli.group import NounGroup
 from newsletter.cli.importing import import_
 from newsletter.errors import NotFound
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
-    from newsletter.addresses import Address
+from newsletter.store.find import subscriber_by_key, suppressions
+from newsletter.subscriptions import blocks, exporting, leave, preferences, publications
+from newsletter.subscriptions.erase import clean, forget
 
 _STATES = ("pending", "confirmed", "unsubscribed", "bounced", "complained")
 
@@ -41,15 +42,12 @@ subscriber.add_command(export)
 @publication_option
 @click.option("--state", type=click.Choice(_STATES), help="Only subscriptions in this state.")
 @output.json_option
-def list_(slug: str | None, state: str | None, as_json: bool) -> None:
+def list_(*, slug: str | None, state: str | None, as_json: bool) -> None:
     """List the subscriptions, one a line.
 
     \b
     newsletter subscriber list --publication field-notes --state confirmed
     """
-    from newsletter import store  # noqa: PLC0415  # not for --help
-    from newsletter.subscriptions import exporting, publications  # noqa: PLC0415
-
     columns = ["email", "name", "publication", "state", "created_at"]
     with installation.opened() as here, store.reading(here.engine) as session:
         wanted = publications.find(session, slug) if slug else None
@@ -73,7 +71,7 @@ def _moments(row: Mapping[str, Any]) -> dict[str, Any]:
 @subscriber.command()
 @click.argument("address")
 @output.json_option
-def show(address: str, as_json: bool) -> None:
+def show(*, address: str, as_json: bool) -> None:
     """Show all that is kept of one person, and whether their mailbox is suppressed.
 
     With --json it is the whole of it, as the person may ask for (GDPR Art. 15).
@@ -81,11 +79,7 @@ def show(address: str, as_json: bool) -> None:
     \b
     newsletter subscriber show ada@example.net
     """
-    from newsletter import addresses, store  # noqa: PLC0415
-    from newsletter.store.find import subscriber_by_key  # noqa: PLC0415
-    from newsletter.subscriptions import preferences  # noqa: PLC0415
-
-    parsed = addresses.parse(address)
+    parsed = parse(address)
     with installation.opened() as here, store.reading(here.engine) as session:
         suppressed = _suppressed(session, parsed, here.hash_key)
         found = subscriber_by_key(session, parsed.key)
@@ -125,8 +119,6 @@ def _show(kept: dict[str, Any], suppressed: list[str]) -> None:
 
 def _suppressed(session: Session, address: Address, hash_key: bytes) -> list[str]:
     """Why the address's mailbox must not be mailed; empty when it may be."""
-    from newsletter.store.find import suppressions  # noqa: PLC0415
-
     name = address.mailbox_hash(hash_key)
     return sorted(suppressions(session, [name]).get(name, set()))
 
@@ -136,17 +128,14 @@ def _suppressed(session: Session, address: Address, hash_key: bytes) -> list[str
 @publication_option
 @_yes_option
 @output.json_option
-def unsubscribe(address: str, slug: str | None, yes: bool, as_json: bool) -> None:
+def unsubscribe(*, address: str, slug: str | None, yes: bool, as_json: bool) -> None:
     """End a person's subscriptions, at their word.
 
     \b
     newsletter subscriber unsubscribe ada@example.net
     newsletter subscriber unsubscribe ada@example.net --publication field-notes --yes
     """
-    from newsletter import addresses, consent, store  # noqa: PLC0415
-    from newsletter.subscriptions import leave, publications  # noqa: PLC0415
-
-    parsed = addresses.parse(address)
+    parsed = parse(address)
     with installation.opened() as here:
         with store.reading(here.engine) as session:
             if slug is not None:
@@ -165,7 +154,7 @@ def unsubscribe(address: str, slug: str | None, yes: bool, as_json: bool) -> Non
 @click.argument("address")
 @_yes_option
 @output.json_option
-def erase(address: str, yes: bool, as_json: bool) -> None:
+def erase(*, address: str, yes: bool, as_json: bool) -> None:
     """Destroy all that is kept of a person (GDPR Art. 17). It cannot be undone.
 
     The consent log still verifies afterwards, and the mailbox stays suppressed for imports under a
@@ -174,11 +163,7 @@ def erase(address: str, yes: bool, as_json: bool) -> None:
     \b
     newsletter subscriber erase ada@example.net
     """
-    from newsletter import addresses, consent, store  # noqa: PLC0415
-    from newsletter.store.find import subscriber_by_key  # noqa: PLC0415
-    from newsletter.subscriptions import erase as story  # noqa: PLC0415
-
-    parsed = addresses.parse(address)
+    parsed = parse(address)
     with installation.opened() as here:
         with store.reading(here.engine) as session:
             if subscriber_by_key(session, parsed.key) is None:
@@ -189,8 +174,8 @@ def erase(address: str, yes: bool, as_json: bool) -> None:
             found = subscriber_by_key(session, parsed.key)
             if found is not None:
                 now = installation.now()
-                story.forget(session, found, evidence, hash_key=here.hash_key, now=now)
-        cleaned = story.clean(here.engine)
+                forget(session, found, evidence, hash_key=here.hash_key, now=now)
+        cleaned = clean(here.engine)
     if as_json:
         output.emit_json({"erased": found is not None, "free_pages_overwritten": cleaned})
         return
@@ -199,6 +184,33 @@ def erase(address: str, yes: bool, as_json: bool) -> None:
         click.echo(
             "Traces stay in the database's write-ahead log until the next erasure.", err=True
         )
+
+
+@subscriber.command()
+@click.argument("address")
+@click.option(
+    "--note", required=True, metavar="TEXT", help="Who asked for it; it goes into the consent log."
+)
+@output.json_option
+def unblock(*, address: str, note: str, as_json: bool) -> None:
+    """Let a mailbox sign up again that was blocked, bounced or complained.
+
+    Nobody is subscribed by it: the person signs up and confirms anew.
+
+    \b
+    newsletter subscriber unblock ada@example.net --note 'she wrote to us on 1 March'
+    """
+    parsed = parse(address)
+    evidence = consent.Evidence(actor="operator", channel="command", note=note)
+    with installation.opened() as here, store.transaction(here.engine) as session:
+        now = installation.now()
+        lifted = blocks.lift(session, parsed, evidence, hash_key=here.hash_key, now=now)
+    if not lifted:
+        raise NotFound("This mailbox is not blocked.")
+    if as_json:
+        output.emit_json({"unblocked": lifted})
+    else:
+        click.echo(f"Unblocked: {output.cell(lifted)}")
 
 
 def _ask(question: str, *, yes: bool) -> None:

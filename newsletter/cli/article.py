@@ -1,0 +1,133 @@
+"""`newsletter article`: what there is to read, from files or addresses of Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from newsletter import store
+from newsletter.cli import installation, output
+from newsletter.cli.group import NounGroup
+from newsletter.digests import articles
+from newsletter.errors import BadInput
+
+if TYPE_CHECKING:
+    from newsletter.digests.articles import ArticleInput
+
+_FIELDS = (
+    "id",
+    "title",
+    "url",
+    "author",
+    "published_at",
+    "summary",
+    "image",
+    "image_alt",
+    "image_credit",
+    "tags",
+    "created_at",
+    "updated_at",
+)
+
+
+@click.group(cls=NounGroup)
+def article() -> None:
+    """What there is to read: Markdown with a front matter."""
+
+
+@article.command()
+@click.argument("sources", metavar="FILE_OR_URL...", nargs=-1, required=True)
+@output.json_option
+def add(*, sources: tuple[str, ...], as_json: bool) -> None:
+    """Add articles, or update those that have the same url. All of them, or with a fault none.
+
+    Each is Markdown with a front matter between lines of ---: title, and any of url, published,
+    author, summary, image, image_alt, image_credit, tags. FILE_OR_URL may be an https address of
+    such a text. The id of each article ends its line.
+
+    \b
+    newsletter article add harvest.md notes/*.md
+    newsletter digest new --publication field-notes --subject Harvest \\
+        "$(newsletter article add harvest.md | awk '{print $NF}')"
+    """
+    with installation.opened() as here:
+        read = [_read(source) for source in sources]
+        with store.transaction(here.engine) as session:
+            now = installation.now()
+            saved = [articles.save(session, each, now=now) for each in read]
+    if as_json:
+        output.emit_json(
+            [{"id": each.id, "result": what, "title": each.title} for each, what in saved]
+        )
+        return
+    for each, what in saved:
+        click.echo(f"{what}: {output.clean(each.title)} {each.id}")
+
+
+@article.command("list")
+@output.json_option
+def list_(*, as_json: bool) -> None:
+    """List the articles, the newest first.
+
+    \b
+    newsletter article list
+    """
+    with installation.opened() as here, store.reading(here.engine) as session:
+        output.emit_table(
+            (_record(each) for each in articles.all_of(session)),
+            ["id", "title", "author", "published_at", "url"],
+            as_json=as_json,
+            nothing="There is no article yet: newsletter article add --help",
+        )
+
+
+@article.command()
+@click.argument("article_id", metavar="ID", type=int)
+@output.json_option
+def show(*, article_id: int, as_json: bool) -> None:
+    """Show an article as it is kept, with its Markdown.
+
+    \b
+    newsletter article show 3
+    """
+    with installation.opened() as here, store.reading(here.engine) as session:
+        found = articles.find(session, article_id)
+        if as_json:
+            output.emit_json(_record(found) | {"body": found.body})
+            return
+        output.emit_record(_record(found), as_json=False)
+        click.echo()
+        click.echo(output.clean_lines(found.body))
+
+
+@article.command()
+@click.argument("article_id", metavar="ID", type=int)
+def remove(*, article_id: int) -> None:
+    """Remove an article. A draft that has it must lose it first; what was sent stays as it is.
+
+    \b
+    newsletter article remove 3
+    """
+    with installation.opened() as here, store.transaction(here.engine) as session:
+        articles.remove(session, article_id)
+    click.echo(f"Removed the article {article_id}")
+
+
+def _read(source: str) -> ArticleInput:
+    if source.startswith(("https://", "http://")):
+        from newsletter import fetch  # noqa: PLC0415  # files need no HTTP client
+
+        body = fetch.get(source).body
+    else:
+        body = Path(source).read_bytes()
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{source} is not UTF-8 text.") from error
+    return articles.read(text, origin=source)
+
+
+def _record(each: store.Article) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in _FIELDS}

@@ -1,0 +1,157 @@
+"""`newsletter send`: an approved digest to everybody who confirmed, each of them once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from newsletter import store
+from newsletter.cli import installation, output
+from newsletter.cli.digest import digest_argument, find
+from newsletter.cli.progress import progress
+from newsletter.mail.transport import RelayProblem
+from newsletter.sending import audience, queue, status
+from newsletter.worker import Sender, smtp_transport, stop_on_signals
+
+NOT_DELIVERED = 3
+_SETTLED = ("accepted", "failed", "skipped", "uncertain")
+_FINE = ("accepted", "skipped")
+
+
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """The moment that a person wrote, in UTC; without a zone, it is in this machine's."""
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value.strip())
+    except ValueError:
+        found = None
+    if found is None or ":" not in value:
+        raise click.BadParameter(
+            f"{value!r} is not a time such as '2026-03-01 08:00' or 2026-03-01T08:00:00Z",
+            ctx,
+            param,
+        )
+    return found.astimezone(UTC)
+
+
+@click.command()
+@digest_argument
+@click.option("--dry-run", is_flag=True, help="Say who would get it and who not, and send nothing.")
+@click.option("--queue", "leave", is_flag=True, help="Leave the sending to a running worker.")
+@click.option(
+    "--at",
+    callback=_moment,
+    metavar="TIME",
+    help="Leave it to a worker at that time: ISO 8601 or 'YYYY-MM-DD HH:MM'.",
+)
+@click.option("--wait", is_flag=True, help="Stay until the mails that were put off are out too.")
+@output.json_option
+def send(
+    *, digest_id: int, dry_run: bool, leave: bool, at: datetime | None, wait: bool, as_json: bool
+) -> None:
+    """Send an approved digest, with a progress bar, until only mails that were put off are left.
+
+    Nobody gets it twice: a second send goes on with what is left. Exit code 0 when every mail was
+    accepted or skipped with a reason, 3 when some are not out, failed or uncertain. Ctrl-C stops
+    cleanly; the same command goes on.
+
+    \b
+    newsletter send 7 --dry-run
+    newsletter send 7
+    newsletter send 7 --at '2026-03-01 08:00'
+    """
+    if wait and (leave or at is not None):
+        raise click.UsageError("--wait goes with sending now, not with --queue or --at.")
+    now = installation.now()
+    if at is not None and at <= now:
+        raise click.UsageError(f"{output.moment(at)} has passed.")
+    with installation.opened() as here:
+        if dry_run:
+            _say_audience(here, digest_id, as_json=as_json)
+        elif leave or at is not None:
+            _leave_to_worker(here, digest_id, at, as_json=as_json)
+        else:
+            _send_now(here, digest_id, wait=wait, as_json=as_json)
+
+
+def _say_audience(here: installation.Installation, digest_id: int, *, as_json: bool) -> None:
+    with store.reading(here.engine) as session:
+        found = audience.count(session, find(session, digest_id))
+    record = {"digest": digest_id, "receivers": found.receivers, "excluded": found.excluded}
+    if not as_json:
+        record["excluded"] = found.excluded or "nobody"
+    output.emit_record(record, as_json=as_json)
+
+
+def _leave_to_worker(
+    here: installation.Installation, digest_id: int, at: datetime | None, *, as_json: bool
+) -> None:
+    now = installation.now()
+    with store.transaction(here.engine) as session:
+        queue.begin(session, find(session, digest_id), now=now, at=at)
+    with store.reading(here.engine) as session:
+        state = find(session, digest_id).state
+        has_worker = bool(status.overview(session, now)["workers"])
+    if as_json:
+        output.emit_json({"digest": digest_id, "state": state, "send_at": at})
+    elif at is None or state != store.DigestState.APPROVED:
+        click.echo(f"Digest {digest_id} is {state}; a worker sends it. See: newsletter status")
+    else:
+        click.echo(f"Digest {digest_id} will be sent from {output.moment(at)} on, by a worker.")
+    if not has_worker:
+        click.echo(
+            "Note: no worker runs at the moment; newsletter worker starts one, "
+            "newsletter serve too.",
+            err=True,
+        )
+
+
+def _send_now(
+    here: installation.Installation, digest_id: int, *, wait: bool, as_json: bool
+) -> None:
+    transport = smtp_transport(here.settings)
+    with store.transaction(here.engine) as session:
+        queue.begin(session, find(session, digest_id), now=installation.now())
+    with store.reading(here.engine) as session:
+        expected = audience.count(session, find(session, digest_id)).receivers
+        expected += status.of_digest(session, digest_id)["total"]
+    with stop_on_signals() as stop, progress("sending") as report:
+
+        def tell(found: dict[str, Any]) -> None:
+            done = sum(found["counts"][state] for state in _SETTLED)
+            report(done, max(expected, found["total"]))
+
+        try:
+            Sender(here.engine, here.settings, transport).run(
+                stop, until_idle=True, digest_id=digest_id, wait=wait, progress=tell
+            )
+        except RelayProblem as error:
+            # Nobody is marked failed for it: the summary says what is left.
+            click.echo(f"The relay does not take mail: {output.clean(str(error))}", err=True)
+    with store.reading(here.engine) as session:
+        found = status.of_digest(session, digest_id)
+    if as_json:
+        output.emit_json(found)
+    else:
+        _say_result(found)
+    if not _all_fine(found):
+        click.get_current_context().exit(NOT_DELIVERED)
+
+
+def _say_result(found: dict[str, Any]) -> None:
+    counts = {name: count for name, count in found["counts"].items() if count}
+    click.echo(
+        f"Digest {found['digest']} is {found['state']}: "
+        f"{output.cell(counts) or 'no mail'}; in all {found['total']}"
+    )
+    if counts.get("deferred"):
+        click.echo("What was put off is tried again by a worker, or by the same command.")
+
+
+def _all_fine(found: dict[str, Any]) -> bool:
+    """Whether everybody has a row, and each row a good end."""
+    is_over = found["state"] in (store.DigestState.SENT, store.DigestState.CANCELLED)
+    return is_over and bool(sum(found["counts"][state] for state in _FINE) == found["total"])

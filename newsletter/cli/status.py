@@ -1,0 +1,122 @@
+"""`newsletter status`: how far the sending is, and what hangs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from newsletter import store
+from newsletter.cli import installation, output
+from newsletter.sending import status as sending
+from newsletter.store.count import replies
+
+_UNDER_WAY = ("queued", "claimed", "armed")
+
+
+@click.command()
+@click.argument("digest_id", metavar="[ID]", required=False, type=int)
+@output.json_option
+def status(*, digest_id: int | None, as_json: bool) -> None:
+    """Show digests, the outbox, letters that hang, and whether a worker runs; or one digest.
+
+    The states of a mail: queued, claimed (a worker has it), armed (its last step began), accepted
+    (the relay took it), deferred (it will be tried again), failed, skipped (with a reason),
+    uncertain (the line broke at the last step; nobody knows, so it is not sent again).
+
+    \b
+    newsletter status
+    newsletter status 7 --json
+    """
+    with installation.opened() as here, store.reading(here.engine) as session:
+        if digest_id is None:
+            overview = sending.overview(session, installation.now())
+            said = []
+        else:
+            overview = sending.of_digest(session, digest_id)
+            said = [] if as_json else replies(session, digest_id)
+    if as_json:
+        output.emit_json(overview)
+    elif digest_id is None:
+        _show_all(overview)
+    else:
+        _show_one(overview, said)
+
+
+def _show_one(found: dict[str, Any], said: list[dict[str, Any]]) -> None:
+    counts = found["counts"]
+    output.emit_record(
+        {"digest": found["digest"], "state": found["state"], "mails": found["total"], **counts},
+        as_json=False,
+    )
+    if said:
+        click.echo()
+        columns = ["mails", "state", "reason", "code", "reply"]
+        output.emit_table(said, columns, as_json=False, nothing="")
+
+
+def _show_all(found: dict[str, Any]) -> None:
+    rows = [_digest_row(each) for each in found["digests"]]
+    output.emit_table(
+        rows,
+        [
+            "id",
+            "publication",
+            "subject",
+            "state",
+            "mails",
+            "under_way",
+            "accepted",
+            "deferred",
+            "failed",
+            "skipped",
+            "uncertain",
+            "begins",
+        ],
+        as_json=False,
+        nothing="No digest is approved, being sent or sent.",
+    )
+    click.echo()
+    output.emit_record(
+        {
+            "letters": {name: n for name, n in found["letters"].items() if n} or "none",
+            "stuck": {name: n for name, n in found["stuck"].items() if n} or "none",
+            "worker": _worker_line(found),
+        },
+        as_json=False,
+    )
+
+
+def _digest_row(each: dict[str, Any]) -> dict[str, Any]:
+    counts = each["counts"]
+    return {
+        **counts,
+        "id": each["digest"],
+        "publication": each["publication"],
+        "subject": each["subject"],
+        "state": each["state"],
+        "mails": each["total"],
+        "under_way": sum(counts[name] for name in _UNDER_WAY),
+        "begins": _moment(each["send_at"]) if each["state"] == "approved" else None,
+    }
+
+
+def _worker_line(found: dict[str, Any]) -> str:
+    """Who sends; or since when nobody does, which an operator must not have to guess."""
+    workers = found["workers"]
+    if workers:
+        return "; ".join(
+            f"{each['host']}, process {each['pid']}, seen {_at(each['seen_at'])}"
+            for each in workers
+        )
+    seen = found["worker_seen_at"]
+    return f"no worker seen since {_at(seen)}" if seen else "no worker seen, ever"
+
+
+def _at(text: str) -> str:
+    return output.moment(_moment(text))
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

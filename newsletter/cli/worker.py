@@ -1,0 +1,25 @@
+"""`newsletter worker`: the sending worker alone."""
+
+from __future__ import annotations
+
+import click
+
+from newsletter.cli import installation
+from newsletter.worker import run_worker, smtp_transport, stop_on_signals
+
+
+@click.command()
+def worker() -> None:
+    """Send what is to be sent: people's own letters first, then digests; until it is stopped.
+
+    SIGTERM and Ctrl-C end it cleanly: mails that are under way are finished. Several workers can
+    run at once, on several machines with PostgreSQL.
+
+    \b
+    newsletter worker
+    """
+    with installation.opened() as here:
+        smtp_transport(here.settings)  # says what is missing before it says that it runs
+        click.echo("The worker runs; Ctrl-C ends it.", err=True)
+        with stop_on_signals() as stop:
+            run_worker(here.engine, here.settings, stop)
