@@ -83,6 +83,19 @@ def test_imports_point_downward() -> None:
     assert "4 kept, 0 broken" in done.stdout
 
 
+def test_the_libraries_http_clients_are_not_used() -> None:
+    """The standard library's HTTP clients check neither address nor size: newsletter.fetch does.
+
+    import-linter cannot forbid a part of a library.
+    """
+    for path in modules(CODE):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            assert not {"urllib.request", "http.client"} & set(names), path
+
+
 def packages(setup_cfg: configparser.ConfigParser) -> dict[str, Path]:
     """The packages that setup.cfg ships, with their folders in the checkout."""
     moved = dict(
