@@ -7,13 +7,12 @@ accepted; a row that is left armed becomes uncertain (newsletter.sending.claim.r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, case, null, select, update
+from sqlalchemy import Select, Text, Update, bindparam, case, null, select, update
 from sqlalchemy.orm import Session
 
 from newsletter.mail.transport import Reply
@@ -76,23 +75,24 @@ def look(session: Session, mail: Mail, *, now: datetime) -> Verdict:
     reason = found[0]
     if reason is None or reason == PAUSED:
         return Verdict.WAITS if give_back(session, [mail.claim]) else Verdict.LOST
-    claimed = (DeliveryState.CLAIMED,)
-    changed = _settle(session, mail.claim, claimed, now, DeliveryState.SKIPPED, reason=reason)
+    changed = _settle(
+        session, mail.claim, DeliveryState.SKIPPED, _CLAIMED, settled_at=now, reason=reason
+    )
     return Verdict.SKIPPED if changed else Verdict.LOST
 
 
 def accepted(session: Session, claim: Claim, reply: Reply, *, now: datetime) -> bool:
     """The relay took the mail. False when the row is no longer of this claim."""
-    return _settle(
-        session, claim, _AFTER_ARM, now, DeliveryState.ACCEPTED, reason=None, **_said(reply)
-    )
+    return _settle(session, claim, DeliveryState.ACCEPTED, _AFTER_ARM, settled_at=now, reply=reply)
 
 
 def failed(
     session: Session, claim: Claim, reply: Reply | None, *, reason: str, now: datetime
 ) -> bool:
     """The mail was refused for good, or cannot be written. False when the claim was lost."""
-    return _settle(session, claim, _HELD, now, DeliveryState.FAILED, reason=reason, **_said(reply))
+    return _settle(
+        session, claim, DeliveryState.FAILED, _HELD, settled_at=now, reason=reason, reply=reply
+    )
 
 
 def deferred(
@@ -113,34 +113,35 @@ def deferred(
         changed = failed(session, mail.claim, reply, reason=GAVE_UP, now=now)
         return DeliveryState.FAILED if changed else None
     put_off = _settle(
-        session,
-        mail.claim,
-        (DeliveryState.CLAIMED, DeliveryState.ARMED),
-        None,
-        DeliveryState.DEFERRED,
-        due_at=again,
-        reason=None,
-        **_said(reply),
+        session, mail.claim, DeliveryState.DEFERRED, _BEFORE_RESULT, due_at=again, reply=reply
     )
     if put_off:
         return DeliveryState.DEFERRED
     # The row became uncertain while the relay was thinking; its digest may be finished by now,
     # and nothing would try a deferred row of it again. An operator can retry a failed one.
-    late = (DeliveryState.UNCERTAIN,)
     changed = _settle(
-        session, mail.claim, late, now, DeliveryState.FAILED, reason=LATE, **_said(reply)
+        session,
+        mail.claim,
+        DeliveryState.FAILED,
+        _UNCERTAIN,
+        settled_at=now,
+        reason=LATE,
+        reply=reply,
     )
     return DeliveryState.FAILED if changed else None
 
 
 def uncertain(session: Session, claim: Claim, *, now: datetime) -> bool:
     """The line broke after the dot: never sent again without an operator's word."""
-    armed = (DeliveryState.ARMED,)
-    return _settle(session, claim, armed, now, DeliveryState.UNCERTAIN, reason=None)
+    return _settle(session, claim, DeliveryState.UNCERTAIN, _ARMED, settled_at=now)
 
 
-_AFTER_ARM = (DeliveryState.ARMED, DeliveryState.UNCERTAIN)
-_HELD = (DeliveryState.CLAIMED, *_AFTER_ARM)
+_CLAIMED = (DeliveryState.CLAIMED,)
+_ARMED = (DeliveryState.ARMED,)
+_UNCERTAIN = (DeliveryState.UNCERTAIN,)
+_BEFORE_RESULT = (*_CLAIMED, *_ARMED)
+_AFTER_ARM = (*_ARMED, *_UNCERTAIN)
+_HELD = (*_CLAIMED, *_AFTER_ARM)
 
 
 @cache
@@ -173,35 +174,64 @@ def _why_not_query(letter: LetterName) -> Select[Any]:
 def _settle(
     session: Session,
     claim: Claim,
-    allowed: Sequence[DeliveryState],
-    settled_at: datetime | None,
     state: DeliveryState,
-    **values: Any,
+    allowed: tuple[DeliveryState, ...],
+    *,
+    settled_at: datetime | None = None,
+    due_at: datetime | None = None,
+    reason: str | None = None,
+    reply: Reply | None = None,
 ) -> bool:
     """Change the state of a row that is in one of `allowed` and still of this claim."""
+    values: dict[str, Any] = {
+        "row": claim.id,
+        "row_epoch": claim.epoch,
+        "at": settled_at,
+        "why": reason,
+    }
+    if state is DeliveryState.DEFERRED:
+        values["due"] = due_at
+    if state is not DeliveryState.SKIPPED:
+        values |= {"code": reply.code if reply else None, "said": _storable(reply)}
+    statement = _settle_statement(state, allowed)
+    return session.connection().execute(statement, values).rowcount == 1
+
+
+@cache
+def _settle_statement(state: DeliveryState, allowed: tuple[DeliveryState, ...]) -> Update:
+    values: dict[str, Any] = {
+        "state": state,
+        "settled_at": bindparam("at"),
+        "reason": bindparam("why"),
+        "owner": None,
+        "lease_until": None,
+    }
+    if state is DeliveryState.DEFERRED:
+        values["due_at"] = bindparam("due")
     if state is not DeliveryState.SKIPPED:
         # An uncertain row's attempt was counted when it became so.
         was_counted = Delivery.state == DeliveryState.UNCERTAIN
-        values["attempts"] = case((was_counted, Delivery.attempts), else_=Delivery.attempts + 1)
-    statement = (
+        values |= {
+            "attempts": case((was_counted, Delivery.attempts), else_=Delivery.attempts + 1),
+            "reply_code": bindparam("code"),
+            # A reply can name the mailbox, so an erased row keeps none.
+            "reply_text": case(
+                (Delivery.address.is_not(None), bindparam("said", type_=Text)), else_=null()
+            ),
+        }
+    return (
         update(Delivery)
         .where(
-            Delivery.id == claim.id,
-            Delivery.epoch == claim.epoch,
+            Delivery.id == bindparam("row"),
+            Delivery.epoch == bindparam("row_epoch"),
             Delivery.state.in_(allowed),
         )
-        .values(state=state, settled_at=settled_at, owner=None, lease_until=None, **values)
+        .values(**values)
     )
-    return session.connection().execute(statement).rowcount == 1
 
 
-def _said(reply: Reply | None) -> dict[str, Any]:
-    """The reply for the row. A reply can name the mailbox, so an erased row keeps none."""
+def _storable(reply: Reply | None) -> str | None:
+    """The reply's text: PostgreSQL takes no NUL, and no database a half of a surrogate pair."""
     if reply is None:
-        return {"reply_code": None, "reply_text": None}
-    # PostgreSQL takes no NUL, and no database a half of a surrogate pair.
-    text = reply.text.replace("\0", "").encode("utf-8", "replace").decode()[:_MAX_REPLY]
-    return {
-        "reply_code": reply.code,
-        "reply_text": case((Delivery.address.is_not(None), text), else_=null()),
-    }
+        return None
+    return reply.text.replace("\0", "").encode("utf-8", "replace").decode()[:_MAX_REPLY]

@@ -1,0 +1,106 @@
+"""What the tests of sending and of the worker share: an approved digest, readers, quick rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from newsletter import store
+from newsletter.links import Links
+from newsletter.sending import claim, queue
+from newsletter.sending.write import Mail, Origin, mails
+
+LEASE = timedelta(minutes=15)
+HASH_KEY = b"h" * 32
+ORIGIN = Origin(Links("https://news.example.org", ("s" * 40,)), HASH_KEY)
+
+FROZEN: dict[str, Any] = {
+    "version": 1,
+    "content": {"language": "en"},
+    "subject": "The meadow in March",
+    "text": "@greeting@\n\nThe meadow is green.\n\nLeave: @unsubscribe@\nYours: @preferences@\n",
+    "html": "<p>@greeting@</p><p>The meadow is green.</p>"
+    '<a href="@unsubscribe@">Leave</a> <a href="@preferences@">Yours</a>',
+    "slots": {
+        "greeting": "@greeting@",
+        "unsubscribe_url": "@unsubscribe@",
+        "preferences_url": "@preferences@",
+    },
+}
+
+
+def approved_digest(session: Session, publication: store.Publication, now: datetime, **over: Any):
+    """A digest that may be sent."""
+    digest = store.Digest(
+        publication=publication, subject="The meadow in March", created_at=now, **over
+    )
+    session.add(digest)
+    session.flush()
+    digest.approve(FROZEN, now)
+    session.flush()
+    return digest
+
+
+def queue_all(session: Session, digest: store.Digest, now: datetime) -> None:
+    """Begin sending, with a row for every confirmed reader."""
+    queue.begin(session, digest, now=now)
+    while queue.piece(session, digest, now=now):
+        pass
+
+
+def claimed_mail(session: Session, digest: store.Digest, now: datetime) -> Mail:
+    """The digest's next mail, claimed and written."""
+    held = claim.digest(session, digest.id, "me", limit=1, now=now, lease=LEASE)
+    written, unwritable = mails(session, held, ORIGIN)
+    assert not unwritable
+    return written[0]
+
+
+def many_readers(session: Session, publication: store.Publication, n: int, now: datetime) -> None:
+    """Confirmed readers reader-0@example.net, reader-1@..., made quickly."""
+    start = session.scalar(select(store.Subscriber.id).order_by(store.Subscriber.id.desc())) or 0
+    people = [
+        {
+            "id": start + 1 + i,
+            "address": f"reader-{i}@example.net",
+            "address_key": f"reader-{i}@example.net",
+            "created_at": now,
+        }
+        for i in range(n)
+    ]
+    session.execute(store.Subscriber.__table__.insert(), people)
+    session.execute(
+        store.Subscription.__table__.insert(),
+        [
+            {
+                "publication_id": publication.id,
+                "subscriber_id": person["id"],
+                "state": "confirmed",
+                "pending_since": now,
+                "confirmed_at": now,
+                "created_at": now,
+            }
+            for person in people
+        ],
+    )
+
+
+def states(engine: Engine) -> dict[str, int]:
+    """How many deliveries are in each state."""
+    with store.reading(engine) as session:
+        return dict(Counter(session.scalars(select(store.Delivery.state))))
+
+
+def leave(engine: Engine, address: str, now: datetime) -> None:
+    """The reader of this address unsubscribes from everything."""
+    with store.transaction(engine) as session:
+        for subscription in session.scalars(
+            select(store.Subscription)
+            .join(store.Subscriber)
+            .where(store.Subscriber.address == address)
+        ):
+            subscription.end(store.SubscriptionState.UNSUBSCRIBED, now)

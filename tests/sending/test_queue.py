@@ -1,0 +1,167 @@
+"""Making the rows of a digest: each confirmed reader once, whatever happens in between."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from mailing import approved_digest, many_readers, queue_all
+from sqlalchemy import func, select
+
+from newsletter import addresses, store
+from newsletter.errors import WrongState
+from newsletter.sending import audience, queue
+
+
+def deliveries(session) -> int:
+    return session.scalar(select(func.count()).select_from(store.Delivery))
+
+
+def test_each_confirmed_reader_gets_a_row(engine, make_publication, make_reader, now):
+    """Readers who are not confirmed, or read something else, get none."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        other = make_publication(session, slug="other")
+        make_reader(session, publication, "ada@example.net")
+        make_reader(session, publication, "pending@example.net", state="pending")
+        make_reader(session, publication, "gone@example.net", state="unsubscribed")
+        make_reader(session, other, "bob@example.net")
+        digest = approved_digest(session, publication, now)
+        queue_all(session, digest, now)
+        row = session.scalars(select(store.Delivery)).one()
+        assert row.address == "ada@example.net"
+        assert row.state == "queued"
+        assert row.letter == "digest"
+        assert row.message_id == f"<{row.public_id}@example.org>"
+        assert digest.state == "sending"
+        assert digest.queued_at == now
+
+
+def test_queueing_goes_on_after_a_crash(engine, make_publication, now):
+    """Pieces that were committed are not made again, and nobody is left out."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 25, now)
+        queue.begin(session, digest, now=now)
+        assert queue.piece(session, digest, size=10, now=now) == 10
+        number = digest.id
+    with pytest.raises(RuntimeError), store.transaction(engine) as session:
+        queue.piece(session, session.get(store.Digest, number), size=10, now=now)
+        raise RuntimeError("killed")
+    made = []
+    while not made or made[-1]:
+        with store.transaction(engine) as session:
+            digest = session.get(store.Digest, number)
+            made.append(queue.piece(session, digest, size=10, now=now))
+    assert made == [10, 5, 0]
+    with store.reading(engine) as session:
+        assert deliveries(session) == 25
+        assert session.scalar(select(func.count(store.Delivery.subscriber_id.distinct()))) == 25
+
+
+def test_a_second_send_adds_nobody(engine, make_publication, make_reader, now):
+    """Neither a second begin nor readers who came later make further rows."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        make_reader(session, publication, "ada@example.net")
+        digest = approved_digest(session, publication, now)
+        queue_all(session, digest, now)
+        make_reader(session, publication, "late@example.net")
+        queue_all(session, digest, now)
+        assert deliveries(session) == 1
+
+
+def test_the_database_refuses_a_second_row_for_a_reader(engine, make_publication, make_reader, now):
+    """Even when the mark of the digest is lost, nobody gets a second row."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        make_reader(session, publication, "ada@example.net")
+        digest = approved_digest(session, publication, now)
+        queue_all(session, digest, now)
+        digest.queued_up_to = 0
+        digest.queued_at = None
+        queue_all(session, digest, now)
+        assert deliveries(session) == 1
+
+
+def test_a_digest_can_wait_for_its_time(engine, make_publication, now):
+    """With a later time it stays approved and is found when the time has come."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        later = now + timedelta(hours=1)
+        queue.begin(session, digest, now=now, at=later)
+        assert (digest.state, digest.send_at) == ("approved", later)
+        assert queue.scheduled(session, now) == []
+        assert queue.scheduled(session, later) == [digest]
+
+
+def test_a_time_that_is_over_means_now(engine, make_publication, now):
+    """`at` in the past begins at once."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        queue.begin(session, digest, now=now, at=now - timedelta(hours=1))
+        assert digest.state == "sending"
+
+
+@pytest.mark.parametrize("state", ["draft", "paused", "cancelled"])
+def test_what_is_not_approved_is_not_sent(engine, make_publication, now, state):
+    """A draft, a paused and a cancelled digest refuse, and say what they are."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        digest.state = state
+        with pytest.raises(WrongState, match=state):
+            queue.begin(session, digest, now=now)
+
+
+def test_a_digest_that_was_sent_stays_sent(engine, make_publication, now):
+    """`send` a second time is no error and does nothing."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        digest.state = "sent"
+        queue.begin(session, digest, now=now)
+        assert digest.state == "sent"
+
+
+def test_a_paused_digest_queues_nobody(engine, make_publication, make_reader, now):
+    """Pausing also stops the making of rows."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        make_reader(session, publication, "ada@example.net")
+        digest = approved_digest(session, publication, now)
+        queue.begin(session, digest, now=now)
+        digest.pause()
+        with pytest.raises(WrongState):
+            queue.piece(session, digest, now=now)
+        assert queue.unfinished(session) is None
+
+
+def test_a_test_mail_counts_for_no_digest(engine, make_publication, now):
+    """A test is a delivery of its own, of a draft's content too."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        draft = store.Digest(publication=publication, subject="A draft", created_at=now)
+        session.add(draft)
+        session.flush()
+        to = addresses.parse("me@example.org")
+        with pytest.raises(WrongState):
+            queue.test(session, draft, to, now)
+        row = queue.test(session, draft, to, now, frozen={"subject": "A draft", "slots": {}})
+        assert (row.letter, row.digest_id, row.state) == ("test", None, "queued")
+
+
+def test_the_audience_is_told_before_sending(engine, make_publication, make_reader, now):
+    """Who gets it, and who not, counted by the reason."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        for number in range(3):
+            make_reader(session, publication, f"reader-{number}@example.net")
+        make_reader(session, publication, "pending@example.net", state="pending")
+        for number in range(2):
+            make_reader(session, publication, f"gone-{number}@example.net", state="unsubscribed")
+        digest = approved_digest(session, publication, now)
+        assert audience.count(session, digest) == audience.Audience(
+            3, {"pending": 1, "unsubscribed": 2}
+        )
+        queue_all(session, digest, now)
+        assert audience.count(session, digest).receivers == 0
+        assert audience.count(session, digest).excluded["queued"] == 3
