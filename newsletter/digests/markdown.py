@@ -1,0 +1,213 @@
+"""Markdown becomes HTML for the letter and text for its text part, out of one token stream.
+
+CommonMark with tables, strikethrough, footnotes and bare web addresses as links. HTML in the
+source is allowed and cleaned. Whatever an article holds, the result is safe to put into a page, and
+it is ready within a second: an article that would take longer is refused, with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from mdit_py_plugins.footnote import footnote_plugin
+
+from newsletter.digests import plaintext, rawhtml
+from newsletter.errors import BadInput
+
+MAX_SIZE = 512 * 1024  # characters; a book chapter has 50,000
+# Parsing costs time by the mark, not by the letter. Prose has one mark in thirty characters and one
+# link in a few hundred, so that these are no limits for what a person writes.
+MAX_MARKS = 30_000
+MAX_LINKS = 3_000
+# Lists in lists count two levels each. For each open bracket the parser reads on until it met that
+# many more, mark by mark: this bounds what 3,000 brackets without an end cost.
+MAX_NESTING = 30
+# nh3 is quadratic in the depth of nesting, and cannot be interrupted.
+MAX_DEPTH = 256
+# A reference can be used again and again: a small source may say a lot.
+MAX_OUTPUT = 4 * MAX_SIZE
+# Each makes the parser look for its end as far as the paragraph goes.
+_MAX_DECLARATIONS = 100
+
+_MARK = re.compile(r"[\[\]()!*_~`|<>&\\^#+\n-]|\d[.)]\s")
+_LINK = re.compile(r"\[|https?:", re.IGNORECASE)
+_DECLARATION = re.compile(r"<[!?]")
+_TOO_DENSE = "The text has more markup than an article needs."
+_MAX_TOKENS = 2 * MAX_MARKS
+_BARE_ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
+_PUNCTUATION = ".,;:!?'*_~"
+_ALIGN = re.compile(r"text-align:(left|right|center)")
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    tokens: list[Token]
+    env: dict[str, Any]
+
+
+def html(source: str, *, base_url: str | None) -> str:
+    """The HTML of the Markdown `source`, cleaned: safe to put into a page or a letter as it is.
+
+    base_url: what relative addresses are relative to (the article's own). Without it, or where
+        none can be made, a link's words stay and a picture goes.
+
+    Headings start at h3. Raises BadInput when the source is too large, too dense or too deep.
+    """
+    parsed = _parse(source, base_url)
+    rendered = str(_parser().renderer.render(parsed.tokens, _parser().options, parsed.env))
+    if len(rendered) > MAX_OUTPUT:
+        raise BadInput("The text becomes too large: it repeats its links too often.", "body")
+    if rawhtml.depth(rendered) > MAX_DEPTH:
+        raise BadInput(
+            f"The text is nested more than {MAX_DEPTH} levels deep, or has that many HTML tags "
+            "that are not closed in the order in which they were opened.",
+            "body",
+        )
+    return nh3.clean(
+        rendered,
+        tags=rawhtml.TAGS,
+        attributes={"*": rawhtml.EVERYWHERE, **rawhtml.ATTRIBUTES},
+        url_schemes={"http", "https", "mailto"},
+        url_relative="deny",
+        link_rel=None,
+    ).strip()
+
+
+def text(source: str, *, base_url: str | None) -> str:
+    """The text part of the Markdown `source`: at most 72 columns, links as [1] listed at the end.
+
+    Raises BadInput as `html` does, but for the depth of HTML, which text does not have.
+    """
+    return plaintext.write(_parse(source, base_url).tokens)
+
+
+def opening(source: str, *, limit: int = 280) -> str:
+    """The first sentences of `source` in at most `limit` characters, as one line of plain text."""
+    return plaintext.opening(_parse(source, None).tokens, limit=limit)
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
+    parser.enable(["table", "strikethrough"]).use(footnote_plugin)
+    # Footnotes without anchors: several articles stand in one letter, and mail programs do not
+    # jump to anchors anyway.
+    for name, rule in _FOOTNOTES.items():
+        parser.add_render_rule(name, rule)
+    return parser
+
+
+def _note_mark(_renderer: object, tokens: list[Token], place: int, *_rest: object) -> str:
+    return f"<sup>[{tokens[place].meta['id'] + 1}]</sup>"
+
+
+_FOOTNOTES: dict[str, Callable[..., str]] = {
+    "footnote_ref": _note_mark,
+    "footnote_block_open": lambda *_: "<hr>\n<ol>\n",
+    "footnote_block_close": lambda *_: "</ol>\n",
+    "footnote_open": lambda *_: "<li>",
+    "footnote_close": lambda *_: "</li>\n",
+    "footnote_anchor": lambda *_: "",
+}
+
+
+def _parse(source: str, base_url: str | None) -> _Parsed:
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    if len(source) > MAX_SIZE:
+        raise BadInput(f"The text has more than {MAX_SIZE // 1024} KiB.", "body")
+    if (
+        len(_MARK.findall(source)) > MAX_MARKS
+        or len(_LINK.findall(source)) > MAX_LINKS
+        or len(_DECLARATION.findall(source)) > _MAX_DECLARATIONS
+    ):
+        raise BadInput(_TOO_DENSE, "body")
+    env: dict[str, Any] = {}
+    tokens = _parser().parse(source, env)
+    if len(tokens) + sum(len(token.children or ()) for token in tokens) > _MAX_TOKENS:
+        raise BadInput(_TOO_DENSE, "body")
+    for token in tokens:
+        _settle(token, base_url)
+    return _Parsed(tokens, env)
+
+
+def _settle(token: Token, base_url: str | None) -> None:
+    """Make one block ready for both outputs: headings lowered, HTML tidied, addresses absolute."""
+    if token.type in ("heading_open", "heading_close"):
+        token.tag = rawhtml.HEADINGS[token.tag]
+    elif token.type == "html_block":
+        token.content = rawhtml.tidy(token.content, base_url)
+    elif token.type in ("th_open", "td_open"):
+        align = _ALIGN.search(str(token.attrs.pop("style", "")))
+        if align:
+            token.attrs["align"] = align[1]
+    elif token.type == "inline":
+        token.children = _settle_inline(token.children or [], base_url)
+
+
+def _settle_inline(tokens: list[Token], base_url: str | None) -> list[Token]:
+    kept: list[Token] = []
+    links: list[bool] = []  # for each open link, whether it is kept
+    hidden: str | None = None
+    for token in tokens:
+        if token.type == "html_inline":
+            name = rawhtml.opens_hidden(token.content)
+            if hidden:
+                hidden = None if token.content.lower().startswith(f"</{hidden}") else hidden
+                continue
+            hidden = name
+            token.content = "" if name else rawhtml.tidy(token.content, base_url)
+            kept.append(token)
+        elif hidden:
+            continue
+        elif token.type == "link_open":
+            address = rawhtml.absolute(str(token.attrs.get("href", "")), base_url)
+            links.append(address is not None)
+            if address is not None:
+                token.attrs["href"] = address
+                kept.append(token)
+        elif token.type == "link_close":
+            if links and links.pop():
+                kept.append(token)
+        elif token.type == "image":
+            address = rawhtml.absolute(str(token.attrs.get("src", "")), base_url, mail=False)
+            if address is not None:
+                token.attrs["src"] = address
+                kept.append(token)
+        elif token.type == "text" and not links:
+            kept.extend(_link_bare(token))
+        else:
+            kept.append(token)
+    return kept
+
+
+def _link_bare(token: Token) -> list[Token]:
+    """`token` with the web addresses that stand bare in it made into links."""
+    parts: list[Token] = []
+    end = 0
+    for found in _BARE_ADDRESS.finditer(token.content):
+        address = found[0].rstrip(_PUNCTUATION)
+        # "(see https://example.org/a)": the bracket closes the one outside.
+        while address.endswith(")") and address.count(")") > address.count("("):
+            address = address[:-1].rstrip(_PUNCTUATION)
+        href = rawhtml.absolute(_parser().normalizeLink(address), None)
+        if href is None:
+            continue
+        parts.append(_text(token.content[end : found.start()]))
+        parts.append(Token("link_open", "a", 1, attrs={"href": href}, markup="autolink"))
+        parts.append(_text(address))
+        parts.append(Token("link_close", "a", -1, markup="autolink"))
+        end = found.start() + len(address)
+    if not parts:
+        return [token]
+    return [*parts, _text(token.content[end:])]
+
+
+def _text(content: str) -> Token:
+    return Token("text", "", 0, content=content)

@@ -1,0 +1,168 @@
+"""HTML inside Markdown, brought into a form that is cheap and safe to work on.
+
+Only well-formed tags that an article may use survive, with the attributes that it may use and with
+absolute addresses. The last word on safety is nh3's (see `markdown`); what this adds is that nh3
+never sees comments, foreign content or raw text elements, in which sanitisers have been outwitted,
+and that the depth of nesting can be counted before nh3, which is quadratic in it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from urllib.parse import urljoin, urlsplit
+
+# Headings start at h3: the letter's title is its h1, an article's title its h2.
+HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
+
+EVERYWHERE = {"lang", "dir", "title"}
+ATTRIBUTES: dict[str, set[str]] = {
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "ol": {"start"},
+    "td": {"align", "colspan", "rowspan"},
+    "th": {"align", "colspan", "rowspan"},
+}
+# Tags that stand on lines of their own: where they are, the text part starts a new paragraph.
+BLOCKS = {
+    *HEADINGS.values(),
+    *("blockquote", "caption", "dd", "div", "dl", "dt", "figcaption", "figure", "hr", "li", "ol"),
+    *("p", "pre", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"),
+}
+TAGS = {
+    *ATTRIBUTES,
+    *BLOCKS,
+    *("abbr", "b", "br", "cite", "code", "del", "em", "i", "ins", "kbd", "mark", "q", "s", "samp"),
+    *("small", "span", "strong", "sub", "sup", "u", "var"),
+}
+VOID = {"br", "hr", "img"}
+
+_NUMERIC = {"width", "height", "colspan", "rowspan", "start"}
+_LONGEST_ADDRESS = 2000
+
+# Elements whose content is not the article's text.
+_RAW = (
+    "script|style|template|noscript|noembed|noframes|iframe|object|svg|math|title|textarea|"
+    "select|xmp|plaintext|head"
+)
+# Each alternative ends at the end of the text at the latest, so that one pass is enough.
+_HIDDEN = re.compile(
+    r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z)|<![A-Za-z].*?(?:>|\Z)"
+    rf"|<({_RAW})\b.*?(?:</\1\s*>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_RAW_OPEN = re.compile(rf"<({_RAW})\b", re.IGNORECASE)
+TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>")
+_ATTRIBUTE = re.compile(
+    r"([A-Za-z_:][A-Za-z0-9:._-]*)(?:\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+))?"
+)
+
+
+def absolute(address: str, base_url: str | None, *, mail: bool = True) -> str | None:
+    """`address` as an absolute http, https or (when `mail`) mailto address; None when it is none.
+
+    base_url: what a relative address is relative to; None when nothing is known.
+    """
+    address = address.strip()
+    try:
+        joined = urljoin(base_url, address) if base_url else address
+        parts = urlsplit(joined)
+        host = parts.hostname
+    except ValueError:
+        return None
+    if len(joined) > _LONGEST_ADDRESS or any(c.isspace() or not c.isprintable() for c in joined):
+        return None
+    if parts.scheme == "mailto" and mail and "@" in parts.path:
+        return joined
+    return joined if parts.scheme in ("http", "https") and host else None
+
+
+def opens_hidden(tag: str) -> str | None:
+    """The name of the element that `tag` begins, if its content is not text; else None."""
+    found = _RAW_OPEN.match(tag)
+    return found[1].lower() if found else None
+
+
+def tidy(markup: str, base_url: str | None) -> str:
+    """`markup` with only the tags and attributes that an article may use, all well-formed."""
+    markup = _HIDDEN.sub("", markup)
+    parts: list[str] = []
+    end = 0
+    for found in TAG.finditer(markup):
+        parts.append(markup[end : found.start()].replace("<", "&lt;"))
+        parts.append(_tag(found, base_url))
+        end = found.end()
+    parts.append(markup[end:].replace("<", "&lt;"))
+    return "".join(parts)
+
+
+def _tag(found: re.Match[str], base_url: str | None) -> str:
+    closing, name = found[1], found[2].lower()
+    name = HEADINGS.get(name, name)
+    if name not in TAGS or (closing and name in VOID):
+        return ""
+    if closing:
+        return f"</{name}>"
+    kept = {
+        key: value
+        for key, text in attributes(found[3]).items()
+        if key in EVERYWHERE | ATTRIBUTES.get(name, set())
+        and (value := _value(key, text, base_url)) is not None
+    }
+    if name == "img" and "src" not in kept:
+        return ""
+    written = "".join(f' {key}="{html.escape(value)}"' for key, value in kept.items())
+    return f"<{name}{written}>"
+
+
+def attributes(text: str) -> dict[str, str]:
+    """The attributes in `text` (what stands in a tag after its name), decoded; the first counts."""
+    values: dict[str, str] = {}
+    for found in _ATTRIBUTE.finditer(text):
+        value = found[2] or ""
+        if value[:1] in ("'", '"'):
+            value = value[1:-1]
+        values.setdefault(found[1].lower(), html.unescape(value))
+    return values
+
+
+def _value(key: str, text: str, base_url: str | None) -> str | None:
+    if key == "href":
+        return absolute(text, base_url)
+    if key == "src":
+        return absolute(text, base_url, mail=False)
+    if key in _NUMERIC:
+        return text if text.isascii() and text.isdigit() and len(text) <= 4 else None
+    return text
+
+
+def depth(markup: str) -> int:
+    """An upper bound for how deep a browser would nest the elements of tidy `markup`.
+
+    An end tag counts only when it closes the innermost element: what is closed out of order may
+    be reopened by a browser again and again, and that is just what makes deep trees.
+    """
+    deepest = 0
+    open_tags: list[str] = []
+    for closing, name in ((found[1], found[2]) for found in TAG.finditer(markup)):
+        if name in VOID:
+            continue
+        if not closing:
+            open_tags.append(name)
+            deepest = max(deepest, len(open_tags))
+        elif open_tags and open_tags[-1] == name:
+            open_tags.pop()
+    return deepest
+
+
+def split(markup: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Tidy `markup` as it is read: ("text", words, {}), ("open" or "close", tag, attributes)."""
+    end = 0
+    for found in TAG.finditer(markup):
+        if found.start() > end:
+            yield "text", html.unescape(markup[end : found.start()]), {}
+        yield "close" if found[1] else "open", found[2], attributes(found[3])
+        end = found.end()
+    if end < len(markup):
+        yield "text", html.unescape(markup[end:]), {}
