@@ -15,6 +15,7 @@ from typing import Any
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
 from mdit_py_plugins.footnote import footnote_plugin
 
@@ -29,6 +30,9 @@ MAX_LINKS = 3_000
 # Lists in lists count two levels each. For each open bracket the parser reads on until it met that
 # many more, mark by mark: this bounds what 3,000 brackets without an end cost.
 MAX_NESTING = 30
+# Each quote looks for its end line by line, and thousands of them in one another's way look at every
+# line thousands of times. A book of 20,000 lines takes about 60,000 such steps.
+MAX_STEPS = 200_000
 # nh3 is quadratic in the depth of nesting, and cannot be interrupted.
 MAX_DEPTH = 256
 # A reference can be used again and again: a small source may say a lot.
@@ -99,9 +103,19 @@ def _parser() -> MarkdownIt:
     parser.enable(["table", "strikethrough"]).use(footnote_plugin)
     # Footnotes without anchors: several articles stand in one letter, and mail programs do not
     # jump to anchors anyway.
+    everywhere = ["paragraph", "reference", "blockquote", "list"]
+    parser.block.ruler.before("table", "steps", _count_step, {"alt": everywhere})
     for name, rule in _FOOTNOTES.items():
         parser.add_render_rule(name, rule)
     return parser
+
+
+def _count_step(state: StateBlock, _start: int, _end: int, _silent: bool) -> bool:
+    """A block rule that matches nothing and ends a parse that goes on for too long."""
+    steps = state.env["steps"] = state.env.get("steps", 0) + 1
+    if steps > MAX_STEPS:
+        raise BadInput(_TOO_DENSE, "body")
+    return False
 
 
 def _note_mark(_renderer: object, tokens: list[Token], place: int, *_rest: object) -> str:

@@ -60,6 +60,17 @@ def opening(tokens: Iterable[Token], *, limit: int) -> str:
     return textwrap.shorten(plain, limit, placeholder="…") or plain[: limit - 1] + "…"
 
 
+def wrap(words: str) -> str:
+    """One paragraph of plain words in lines of at most 72 columns."""
+    return "\n".join(_lines(words, WIDTH))
+
+
+def _lines(words: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        _SPACES.sub(" ", words).strip(), width, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _prose(tokens: Iterable[Token], *, enough: int) -> Iterator[str]:
     """Paragraphs as single lines without links' numbers and pictures, until there are enough."""
     length = 0
@@ -199,12 +210,7 @@ class _Writer:
         return max(_NARROWEST, WIDTH - sum(len(level.rest) for level in self.levels))
 
     def wrapped(self, words: str) -> list[str]:
-        return textwrap.wrap(
-            _SPACES.sub(" ", words).strip(),
-            self.room(),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        return _lines(words, self.room())
 
     def write(self, lines: list[str]) -> None:
         if self.gap and self.lines:

@@ -1,0 +1,41 @@
+"""Approving: from here on a digest says what it says, whatever happens to articles or templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from newsletter.digests import compose
+from newsletter.digests.freeze import Frozen, freeze, publication_values
+from newsletter.errors import WrongState
+from newsletter.store import Digest, DigestState
+
+
+def approve(session: Session, digest: Digest, *, base_url: str, now: datetime) -> None:
+    """draft -> approved, with the content as it is now.
+
+    base_url: the installation's public address, without a slash at its end.
+
+    Raises WrongState for a digest that is no draft, or that has no article.
+    """
+    session.flush()
+    session.refresh(digest, with_for_update={"of": Digest})
+    if digest.state == DigestState.DRAFT and not digest.entries:
+        raise WrongState(f"Digest {digest.id} has no article: there is nothing to read in it.")
+    if digest.state != DigestState.DRAFT:
+        raise WrongState(
+            f"Digest {digest.id} is {digest.state} already; only a draft can be approved."
+        )
+    digest.approve(dict(frozen_now(session, digest, base_url=base_url)), now)
+    session.flush()
+
+
+def frozen_now(session: Session, digest: Digest, *, base_url: str) -> Frozen:
+    """What approving would freeze at this moment; for previews and test mails of a draft."""
+    publication = publication_values(digest.publication, base_url)
+    return freeze(
+        compose.content(session, digest),
+        publication,
+        archive_url=f"{publication['home_url']}archive/{digest.public_id}",
+    )

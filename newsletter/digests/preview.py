@@ -1,0 +1,34 @@
+"""A digest as one reader will get it, before anybody does: the same render, an invented reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from newsletter.digests.approve import frozen_now
+from newsletter.digests.freeze import fill, greeting
+from newsletter.mail.letters import Letter
+from newsletter.store import Digest
+
+# RFC 2606 §3 keeps this domain free for examples.
+NAME = "Ada Lovelace"
+ADDRESS = "ada@example.org"
+
+
+def letter(session: Session, digest: Digest, *, base_url: str) -> Letter:
+    """The letter of `digest`, frozen or still a draft, to an invented reader.
+
+    base_url: the installation's public address; the reader's own links under it lead nowhere.
+    """
+    frozen: Any = digest.frozen or frozen_now(session, digest, base_url=base_url)
+    return fill(
+        frozen,
+        {
+            "name": NAME,
+            "greeting": greeting(NAME, frozen["content"]["language"]),
+            "address": ADDRESS,
+            "unsubscribe_url": f"{base_url}/unsubscribe/preview",
+            "preferences_url": f"{base_url}/preferences/preview",
+        },
+    )
