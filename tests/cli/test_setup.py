@@ -1,0 +1,174 @@
+"""init, config and migrate: an installation is made, looked at and brought up to date."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from commandline import Home
+from sqlalchemy import text
+
+from newsletter import store
+from newsletter.cli import main
+from newsletter.store.schema import newest
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_init_makes_private_files(home: Home) -> None:
+    """The settings and the database are there, and only their owner can read them."""
+    assert mode(home.file) == 0o600
+    assert mode(home.database) == 0o600
+    assert "secret_key" in home.file.read_text()
+    home.run("status")
+
+
+def test_init_never_overwrites(home: Home) -> None:
+    """A second init changes nothing and says so."""
+    before = home.file.read_bytes(), home.database.read_bytes()
+    result = CliRunner().invoke(main, ["init", str(home.folder)])
+    assert result.exit_code == 1
+    assert "nothing was changed" in result.stderr
+    assert (home.file.read_bytes(), home.database.read_bytes()) == before
+
+
+def test_init_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without DIR it is the working directory, and later commands find it there."""
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["init"]).exit_code == 0
+    assert (tmp_path / "newsletter.toml").exists()
+    assert CliRunner().invoke(main, ["publication", "list"]).exit_code == 0
+
+
+def test_init_with_a_bad_base_url(tmp_path: Path) -> None:
+    """A wrong value leaves nothing behind that the next try would stumble over."""
+    result = CliRunner().invoke(main, ["init", str(tmp_path), "--base-url", "news"])
+    assert result.exit_code == 5
+    assert not (tmp_path / "newsletter.toml").exists()
+    assert CliRunner().invoke(main, ["init", str(tmp_path)]).exit_code == 0
+
+
+def test_config_check_tells_every_fault(home: Home) -> None:
+    """All faults at once, each with its cure, and exit code 5."""
+    home.set(smtp_url="mail.example.org", confirm_dayz=3)
+    result = home.run("config", "check", code=5)
+    assert "smtp_url" in result.stderr
+    assert "did you mean confirm_days" in result.stderr
+    found = home.json("config", "check", code=5)
+    assert found["ok"] is False
+    assert len(found["faults"]) == 2
+
+
+def test_config_check_warns(home: Home) -> None:
+    """What can be used but is rarely meant is a note, not a fault."""
+    home.file.chmod(0o644)
+    found = home.json("config", "check")
+    assert found["ok"] is True
+    assert any("others can read it" in each for each in found["warnings"])
+    assert any("smtp_url" in each for each in found["warnings"])
+
+
+def test_config_show_hides_secrets(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each value with its origin; of secrets only that they are set."""
+    secret = "p4ss/w@rd?".replace("/", "%2F").replace("@", "%40").replace("?", "%3F")
+    home.set(smtp_url=f"smtp+starttls://user:{secret}@relay.example.org:587")
+    monkeypatch.setenv("NEWSLETTER_CONFIRM_DAYS", "3")
+    shown = home.run("config", "show").output + home.run("config", "show", "--json").output
+    settings = home.file.read_text()
+    for line in settings.splitlines():
+        name, _, value = line.partition(" = ")
+        if name in ("secret_key", "hash_key"):
+            assert value.strip('"') not in shown
+    assert secret not in shown
+    assert "relay.example.org" in shown
+    rows = {row["name"]: row for row in home.json("config", "show")}
+    assert rows["confirm_days"] == {
+        "name": "confirm_days",
+        "value": 3,
+        "origin": "NEWSLETTER_CONFIRM_DAYS",
+    }
+    assert rows["base_url"]["origin"] == str(home.file)
+    assert rows["threads"]["origin"] == "default"
+
+
+def test_wrong_settings_stop_every_command(home: Home) -> None:
+    """Exit code 5, on standard error, before anything else is done."""
+    home.set(nonsense=1)
+    result = home.run("status", code=5)
+    assert "nonsense" in result.stderr
+    assert result.stdout == ""
+
+
+def test_no_settings_at_all(tmp_path: Path) -> None:
+    """Where nothing is set up, the cure is named."""
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 5
+    assert "newsletter init" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "publication list", "consent verify", "article list"]
+)
+def test_a_database_of_another_shape(home: Home, command: str) -> None:
+    """Every command refuses it with exit code 6 and says what to do."""
+    engine = store.connect(f"sqlite:///{home.database}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'future'"))
+    engine.dispose()
+    result = home.run(*command.split(), code=6)
+    assert "newer version" in result.stderr
+    assert home.run("migrate", code=6).exit_code == 6
+
+
+def test_migrate_makes_a_missing_database(home: Home) -> None:
+    """A missing database is not made by accident, only by migrate; the second time changes none."""
+    home.database.unlink()
+    result = home.run("status", code=6)
+    assert "newsletter migrate" in result.stderr
+    assert not home.database.exists()
+    assert home.json("migrate") == {"from": None, "to": newest()}
+    assert mode(home.database) == 0o600
+    assert home.json("migrate") == {"from": newest(), "to": newest()}
+    home.run("status")
+
+
+def test_another_hash_key(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another hash key, blocked people would be unknown: refused."""
+    monkeypatch.setenv("NEWSLETTER_HASH_KEY", "x" * 40)
+    result = home.run("subscriber", "list", code=6)
+    assert "hash_key" in result.stderr
+
+
+def test_a_file_that_is_no_database(home: Home) -> None:
+    """A broken file is a message, not a traceback."""
+    home.database.write_bytes(b"no database" * 1000)
+    result = home.run("status", code=1)
+    assert result.stderr.startswith("Error: The database cannot be used")
+
+
+def test_a_database_out_of_reach(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer is a message, without the password."""
+    monkeypatch.setenv(
+        "NEWSLETTER_DATABASE_URL", "postgresql://me:hidden-word@127.0.0.1:1/x?connect_timeout=2"
+    )
+    result = home.run("status", code=1)
+    assert result.stderr.startswith("Error: The database cannot be used")
+    assert "hidden-word" not in result.output
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_on_postgresql(
+    home: Home, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands work on PostgreSQL as they do on SQLite."""
+    monkeypatch.setenv("NEWSLETTER_DATABASE_URL", empty_database_url)
+    assert home.run("status", code=6)
+    assert home.json("migrate")["from"] is None
+    home.publish()
+    home.bring_in("ada@example.net")
+    home.run("subscriber", "erase", "ada@example.net", "--yes")
+    assert home.json("consent", "verify")["erased"] == 1
