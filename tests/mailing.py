@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
 from newsletter import store
@@ -62,29 +62,24 @@ def claimed_mail(session: Session, digest: store.Digest, now: datetime) -> Mail:
 
 def many_readers(session: Session, publication: store.Publication, n: int, now: datetime) -> None:
     """Confirmed readers reader-0@example.net, reader-1@..., made quickly."""
-    start = session.scalar(select(store.Subscriber.id).order_by(store.Subscriber.id.desc())) or 0
-    people = [
-        {
-            "id": start + 1 + i,
-            "address": f"reader-{i}@example.net",
-            "address_key": f"reader-{i}@example.net",
-            "created_at": now,
-        }
-        for i in range(n)
-    ]
-    session.execute(store.Subscriber.__table__.insert(), people)
+    addresses = [f"reader-{number}@example.net" for number in range(n)]
     session.execute(
-        store.Subscription.__table__.insert(),
+        insert(store.Subscriber),
+        [{"address": text, "address_key": text, "created_at": now} for text in addresses],
+    )
+    made = select(store.Subscriber.id).where(store.Subscriber.address.like("reader-%@example.net"))
+    session.execute(
+        insert(store.Subscription),
         [
             {
                 "publication_id": publication.id,
-                "subscriber_id": person["id"],
+                "subscriber_id": number,
                 "state": "confirmed",
                 "pending_since": now,
                 "confirmed_at": now,
                 "created_at": now,
             }
-            for person in people
+            for number in session.scalars(made.order_by(store.Subscriber.id))
         ],
     )
 

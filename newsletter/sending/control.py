@@ -20,12 +20,14 @@ def pause(session: Session, digest: Digest) -> None:
     """sending -> paused. Raises WrongState in any other state."""
     lock(session, digest)
     digest.pause()
+    session.flush()
 
 
 def resume(session: Session, digest: Digest) -> None:
     """paused -> sending. Raises WrongState in any other state."""
     lock(session, digest)
     digest.resume()
+    session.flush()
 
 
 def cancel(session: Session, digest: Digest, now: datetime) -> int:

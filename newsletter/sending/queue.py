@@ -45,11 +45,13 @@ def begin(session: Session, digest: Digest, *, now: datetime, at: datetime | Non
         return
     if at is not None and at > now and digest.state == DigestState.APPROVED:
         digest.send_at = at
+        session.flush()
         return
     if digest.state == DigestState.PAUSED:
         raise WrongState(f"Digest {digest.id} is paused. Go on with: newsletter resume {digest.id}")
     digest.start()
     digest.queued_up_to = 0
+    session.flush()
 
 
 def scheduled(session: Session, now: datetime) -> list[Digest]:

@@ -111,6 +111,8 @@ def mails(
         .outerjoin(Subscription, Subscription.id == Delivery.subscription_id)
         .where(Delivery.id.in_(wanted), Delivery.state == DeliveryState.CLAIMED)
         .options(undefer(Delivery.frozen))
+        # The claim was a statement of its own: what the session remembers of a row is older.
+        .execution_options(populate_existing=True)
     )
     rows = [_Row(*found) for found in session.execute(query)]
     rows = [row for row in rows if row.delivery.epoch == wanted[row.delivery.id].epoch]

@@ -1,0 +1,287 @@
+"""The last look, and what becomes of a mail: only for whoever holds the row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from mailing import HASH_KEY, LEASE, ORIGIN, approved_digest, claimed_mail, queue_all
+from sqlalchemy import update
+
+from newsletter import addresses, store
+from newsletter.mail.transport import Reply
+from newsletter.sending import claim, control, settle, write
+from newsletter.sending.pace import Retries
+from newsletter.sending.settle import Verdict
+from newsletter.store.find import suppress
+from newsletter.store.letters import new_letter
+
+YES = Reply(250, "2.0.0 taken", "dot")
+LATER = Reply(451, "4.7.1 later", "rcpt")
+NO = Reply(550, "5.1.1 no such ada@example.net", "rcpt")
+RETRIES = Retries(delay=300, delay_max=1000, give_up=86400)
+
+
+@pytest.fixture
+def held(engine, make_publication, make_reader, now):
+    """A digest, its one reader's subscription, and the claimed mail."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        reader = make_reader(session, publication, "ada@example.net")
+        digest = approved_digest(session, publication, now)
+        queue_all(session, digest, now)
+        return digest.id, reader.id, claimed_mail(session, digest, now)
+
+
+def row(engine, mail):
+    with store.reading(engine) as session:
+        return session.get(store.Delivery, mail.claim.id)
+
+
+def arm(session, mail, now):
+    return settle.arm(session, mail, now=now, lease=LEASE)
+
+
+def test_an_accepted_mail(engine, held, now):
+    """claimed -> armed with the hash of its bytes -> accepted with the relay's words."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        assert arm(session, mail, now) is Verdict.ARMED
+    assert row(engine, mail).state == "armed"
+    assert row(engine, mail).content_sha256 == mail.sha256
+    with store.transaction(engine) as session:
+        assert settle.accepted(session, mail.claim, YES, now=now)
+    found = row(engine, mail)
+    assert (found.state, found.reply_code, found.reply_text) == ("accepted", 250, "2.0.0 taken")
+    assert (found.attempts, found.owner, found.settled_at) == (1, None, now)
+
+
+def test_a_mail_is_armed_once(engine, held, now):
+    """A second arming of the same row is refused."""
+    with store.transaction(engine) as session:
+        assert arm(session, held[2], now) is Verdict.ARMED
+        assert arm(session, held[2], now) is Verdict.LOST
+
+
+def test_a_worker_that_lost_its_claim_changes_nothing(engine, held, now):
+    """Its epoch is old: it can neither arm nor settle what another worker holds."""
+    digest_id, _, mail = held
+    with store.transaction(engine) as session:
+        claim.reap(session, now + LEASE * 2)
+        again = claim.digest(session, digest_id, "other", limit=1, now=now, lease=LEASE)
+        assert again[0].id == mail.claim.id
+        assert arm(session, mail, now) is Verdict.LOST
+        assert not settle.accepted(session, mail.claim, YES, now=now)
+        assert not settle.failed(session, mail.claim, NO, reason="refused", now=now)
+        assert not settle.uncertain(session, mail.claim, now=now)
+        assert settle.deferred(session, mail, LATER, retries=RETRIES, chance=0, now=now) is None
+        assert claim.give_back(session, [mail.claim]) == 0
+    assert (row(engine, mail).state, row(engine, mail).owner) == ("claimed", "other")
+
+
+def test_accepted_needs_an_armed_row(engine, held, now):
+    """What was never armed cannot have been accepted."""
+    with store.transaction(engine) as session:
+        assert not settle.accepted(session, held[2].claim, YES, now=now)
+
+
+@pytest.mark.parametrize("state", ["unsubscribed", "bounced", "complained", "pending"])
+def test_a_reader_who_is_not_confirmed_any_more(engine, held, now, state):
+    """The last look sees what was committed since the claim, and the row says why."""
+    _, subscription_id, mail = held
+    with store.transaction(engine) as session:
+        session.get(store.Subscription, subscription_id).state = state
+    with store.transaction(engine) as session:
+        assert arm(session, mail, now) is Verdict.SKIPPED
+    assert (row(engine, mail).state, row(engine, mail).reason) == ("skipped", state)
+
+
+@pytest.mark.parametrize("reason", list(store.SuppressionReason))
+def test_a_suppressed_mailbox(engine, held, now, reason):
+    """It is known by its hash alone, other spellings of the mailbox too."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        hashed = addresses.parse("ADA+x@example.net").mailbox_hash(HASH_KEY)
+        suppress(session, hashed, reason, now=now)
+        assert arm(session, mail, now) is Verdict.SKIPPED
+    assert (row(engine, mail).state, row(engine, mail).reason) == ("skipped", "suppressed")
+
+
+def test_an_erased_reader(engine, held, now):
+    """A row that lost its person is not armed."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        session.execute(
+            update(store.Delivery).values(subscriber_id=None, subscription_id=None, address=None)
+        )
+        assert arm(session, mail, now) is Verdict.SKIPPED
+    assert row(engine, mail).reason == "erased"
+
+
+def test_a_paused_digest_waits(engine, held, now):
+    """The row is queued again, and goes on when the digest does."""
+    digest_id, _, mail = held
+    with store.transaction(engine) as session:
+        control.pause(session, session.get(store.Digest, digest_id))
+        assert arm(session, mail, now) is Verdict.WAITS
+    assert (row(engine, mail).state, row(engine, mail).owner) == ("queued", None)
+    with store.transaction(engine) as session:
+        digest = session.get(store.Digest, digest_id)
+        control.resume(session, digest)
+        assert arm(session, claimed_mail(session, digest, now), now) is Verdict.ARMED
+
+
+def test_a_cancelled_digest_is_over(engine, held, now):
+    """What is not armed is skipped at once; the worker that holds it cannot arm it."""
+    digest_id, _, mail = held
+    with store.transaction(engine) as session:
+        assert control.cancel(session, session.get(store.Digest, digest_id), now) == 1
+        assert arm(session, mail, now) is Verdict.LOST
+    assert (row(engine, mail).state, row(engine, mail).reason) == ("skipped", "cancelled")
+
+
+def test_a_mail_that_is_put_off(engine, held, now):
+    """It waits for the retry delay and is tried with another epoch; the reply is kept."""
+    digest_id, _, mail = held
+    with store.transaction(engine) as session:
+        state = settle.deferred(session, mail, LATER, retries=RETRIES, chance=0, now=now)
+    found = row(engine, mail)
+    assert (state, found.state, found.attempts) == ("deferred", "deferred", 1)
+    assert found.due_at == now + timedelta(seconds=300)
+    assert (found.reply_code, found.settled_at) == (451, None)
+    with store.transaction(engine) as session:
+        claim.due(session, found.due_at)
+        digest = session.get(store.Digest, digest_id)
+        again = claimed_mail(session, digest, found.due_at)
+        assert (again.claim.epoch, again.attempts) == (2, 1)
+        assert again.raw == mail.raw
+
+
+def test_a_mail_that_is_put_off_for_too_long_failed(engine, held, now):
+    """After retry_for, counted from when it was queued."""
+    mail = held[2]
+    later = now + timedelta(days=1)
+    with store.transaction(engine) as session:
+        state = settle.deferred(session, mail, LATER, retries=RETRIES, chance=0, now=later)
+    assert state == "failed"
+    assert (row(engine, mail).state, row(engine, mail).reason) == ("failed", "gave-up")
+    assert row(engine, mail).reply_code == 451
+
+
+def test_an_uncertain_mail_is_settled_by_a_late_reply(engine, held, now):
+    """The same epoch may still say what the relay said in the end; the attempt counts once."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        arm(session, mail, now)
+        claim.reap(session, now + LEASE * 2)
+    assert row(engine, mail).state == "uncertain"
+    with store.transaction(engine) as session:
+        assert settle.accepted(session, mail.claim, YES, now=now)
+    assert (row(engine, mail).state, row(engine, mail).attempts) == ("accepted", 1)
+
+
+def test_a_late_4xx_leaves_no_row_that_nobody_tries(engine, held, now):
+    """Its digest may be finished: the row is failed, where an operator sees it."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        arm(session, mail, now)
+        settle.uncertain(session, mail.claim, now=now)
+        state = settle.deferred(session, mail, LATER, retries=RETRIES, chance=0, now=now)
+    assert (state, row(engine, mail).state, row(engine, mail).reason) == (
+        "failed",
+        "failed",
+        "late",
+    )
+
+
+def test_the_reply_to_an_erased_persons_mail_is_not_kept(engine, held, now):
+    """It can name the mailbox; its code cannot."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        arm(session, mail, now)
+        session.execute(update(store.Delivery).values(subscriber_id=None, address=None))
+        settle.failed(session, mail.claim, NO, reason="refused", now=now)
+    found = row(engine, mail)
+    assert (found.state, found.reply_code, found.reply_text) == ("failed", 550, None)
+
+
+def test_what_a_relay_says_can_be_stored(engine, held, now):
+    """NUL, halves of surrogate pairs and endless texts included."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        reply = Reply(550, "a\0b\udcff" + "x" * 5000, "dot")
+        assert settle.failed(session, mail.claim, reply, reason="refused", now=now)
+    assert row(engine, mail).reply_text.startswith("ab?xxx")
+    assert len(row(engine, mail).reply_text) == 1000
+
+
+CASES = [
+    ("confirmation", "pending", None),
+    ("confirmation", "confirmed", "confirmed"),
+    ("confirmation", "unsubscribed", "unsubscribed"),
+    ("already-confirmed", "confirmed", None),
+    ("already-confirmed", "unsubscribed", "unsubscribed"),
+    ("access", "confirmed", None),
+    ("access", "unsubscribed", None),
+    ("welcome", "confirmed", None),
+    ("welcome", "unsubscribed", "unsubscribed"),
+    ("goodbye", "unsubscribed", None),
+    ("goodbye", "confirmed", "confirmed"),
+]
+
+
+def personal(session, make_publication, make_reader, now, letter, state, *, at):
+    """A claimed letter of a person's own, made at `at`."""
+    publication = make_publication(session)
+    reader = make_reader(session, publication, "ada@example.net", state=state)
+    name = store.LetterName(letter)
+    new_letter(session, name, publication, reader.subscriber, reader, now=at)
+    mails, _ = write.mails(
+        session, claim.personal(session, "me", limit=1, now=now, lease=LEASE), ORIGIN
+    )
+    return mails[0]
+
+
+@pytest.mark.parametrize(("letter", "state", "reason"), CASES)
+def test_each_letter_has_its_own_condition(
+    engine, make_publication, make_reader, now, letter, state, reason
+):
+    """It goes out only while what it says is true."""
+    with store.transaction(engine) as session:
+        mail = personal(session, make_publication, make_reader, now, letter, state, at=now)
+        verdict = arm(session, mail, now)
+    assert verdict is (Verdict.SKIPPED if reason else Verdict.ARMED)
+    assert row(engine, mail).reason == reason
+
+
+@pytest.mark.parametrize(("letter", "state"), [(n, s) for n, s, reason in CASES if not reason])
+def test_who_said_this_was_not_me_gets_no_letter(
+    engine, make_publication, make_reader, now, letter, state
+):
+    """A blocked mailbox gets none of a person's letters."""
+    with store.transaction(engine) as session:
+        mail = personal(session, make_publication, make_reader, now, letter, state, at=now)
+        suppress(session, mail.mailbox_hash, store.SuppressionReason.BLOCKED, now=now)
+        assert arm(session, mail, now) is Verdict.SKIPPED
+    assert row(engine, mail).reason == "blocked"
+
+
+def test_whoever_was_erased_may_ask_anew(engine, make_publication, make_reader, now):
+    """Only "this was not me" keeps a confirmation mail back."""
+    with store.transaction(engine) as session:
+        mail = personal(
+            session, make_publication, make_reader, now, "confirmation", "pending", at=now
+        )
+        suppress(session, mail.mailbox_hash, store.SuppressionReason.ERASED, now=now)
+        assert arm(session, mail, now) is Verdict.ARMED
+
+
+def test_only_the_newest_request_is_confirmed(engine, make_publication, make_reader, now):
+    """A confirmation mail from before a leave would carry a link that no longer counts."""
+    earlier = now - timedelta(hours=1)
+    with store.transaction(engine) as session:
+        mail = personal(
+            session, make_publication, make_reader, now, "confirmation", "pending", at=earlier
+        )
+        assert arm(session, mail, now) is Verdict.SKIPPED
+    assert row(engine, mail).reason == "superseded"

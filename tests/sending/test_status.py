@@ -1,0 +1,152 @@
+"""Where the mail stands, and an operator's word on it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from mailing import LEASE, approved_digest, many_readers, queue_all
+from sqlalchemy import update
+
+from newsletter import store
+from newsletter.errors import NotFound, WrongState
+from newsletter.sending import claim, control, queue, status
+from newsletter.store.letters import new_letter
+from newsletter.worker import beat
+
+
+@pytest.fixture
+def digest(engine, make_publication, now):
+    """A digest with ten queued mails."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 10, now)
+        queue_all(session, digest, now)
+    return digest
+
+
+def settle_all(session, state="accepted"):
+    session.execute(update(store.Delivery).values(state=state))
+
+
+def test_the_counts_add_up(engine, digest, now):
+    """All eight states are named; the total is their sum."""
+    with store.transaction(engine) as session:
+        claim.digest(session, digest.id, "me", limit=3, now=now, lease=LEASE)
+    with store.reading(engine) as session:
+        found = status.of_digest(session, digest.id)
+    assert set(found["counts"]) == set(store.DeliveryState)
+    assert (found["state"], found["total"]) == ("sending", 10)
+    assert (found["counts"]["queued"], found["counts"]["claimed"]) == (7, 3)
+
+
+def test_an_unknown_digest_is_named(engine):
+    """With where to look."""
+    with store.reading(engine) as session, pytest.raises(NotFound, match="digest list"):
+        status.of_digest(session, 99)
+
+
+@pytest.mark.parametrize("open_state", ["queued", "claimed", "armed", "deferred"])
+def test_a_digest_is_not_sent_before_everything_is_settled(engine, digest, now, open_state):
+    """One row that is still under way keeps it open."""
+    with store.transaction(engine) as session:
+        digest = session.get(store.Digest, digest.id)
+        settle_all(session)
+        one = session.query(store.Delivery).first()
+        session.execute(
+            update(store.Delivery).where(store.Delivery.id == one.id).values(state=open_state)
+        )
+        assert not status.finish(session, digest, now)
+        for settled in ("accepted", "failed", "skipped", "uncertain"):
+            settle_all(session, settled)
+            assert status.complete(session) == [digest.id]
+        assert status.finish(session, digest, now)
+        assert (digest.state, digest.sent_at) == ("sent", now)
+        assert not status.finish(session, digest, now)
+
+
+def test_a_digest_is_not_sent_before_it_is_queued(engine, make_publication, now):
+    """Without any row yet nothing is under way, and yet it is not over."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        queue.begin(session, digest, now=now)
+        assert not status.finish(session, digest, now)
+        queue.piece(session, digest, now=now)
+        assert status.finish(session, digest, now)
+
+
+def test_the_overview_tells_what_hangs(engine, digest, make_reader, now):
+    """Letters that wait for long, leases that are over, workers and when one was seen last."""
+    later = now + timedelta(hours=1)
+    with store.transaction(engine) as session:
+        publication = session.get(store.Publication, digest.publication_id)
+        reader = make_reader(session, publication, "ada@example.net", state="pending")
+        letter = store.LetterName.CONFIRMATION
+        new_letter(session, letter, publication, reader.subscriber, reader, now=now)
+        claim.digest(session, digest.id, "gone", limit=2, now=now, lease=LEASE)
+        beat.begin(session, "w" * 20, now)
+    with store.reading(engine) as session:
+        fresh, found = status.overview(session, now), status.overview(session, later)
+    json.dumps(found)
+    assert len(fresh["workers"]) == 1
+    assert found["workers"] == []
+    assert found["worker_seen_at"] == now.isoformat()
+    assert found["stuck"] == {"waiting": 1, "expired": 2, "uncertain": 0}
+    assert fresh["stuck"] == {"waiting": 0, "expired": 0, "uncertain": 0}
+    assert found["letters"]["queued"] == 1
+    assert [(each["digest"], each["publication"]) for each in found["digests"]] == [
+        (digest.id, "field-notes")
+    ]
+
+
+def test_the_overview_forgets_what_is_long_over(engine, make_publication, now):
+    """The last ten finished digests are shown, and every one that is not."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        for _ in range(12):
+            approved_digest(session, publication, now).state = "sent"
+        waiting = approved_digest(session, publication, now)
+        session.flush()
+        shown = status.overview(session, now)["digests"]
+        assert len(shown) == 11
+        assert shown[0]["digest"] == waiting.id
+
+
+def test_pause_and_resume(engine, digest):
+    """Each only in the state that it is for."""
+    with store.transaction(engine) as session:
+        digest = session.get(store.Digest, digest.id)
+        with pytest.raises(WrongState):
+            control.resume(session, digest)
+        control.pause(session, digest)
+        with pytest.raises(WrongState):
+            control.pause(session, digest)
+        control.resume(session, digest)
+        assert digest.state == "sending"
+
+
+def test_a_cancel_skips_what_is_not_handed_over(engine, digest, now):
+    """What was accepted, and what is on its way, stays as it is; the total still adds up."""
+    with store.transaction(engine) as session:
+        held = claim.digest(session, digest.id, "me", limit=4, now=now, lease=LEASE)
+        for given, state in zip(held, ("armed", "accepted", "deferred", "claimed"), strict=True):
+            session.execute(
+                update(store.Delivery).where(store.Delivery.id == given.id).values(state=state)
+            )
+        digest = session.get(store.Digest, digest.id)
+        assert control.cancel(session, digest, now) == 8
+        counts = status.of_digest(session, digest.id)["counts"]
+        assert (counts["skipped"], counts["armed"], counts["accepted"]) == (8, 1, 1)
+        with pytest.raises(WrongState):
+            control.resume(session, digest)
+
+
+def test_what_is_sent_cannot_be_cancelled(engine, digest, now):
+    """It has left the house."""
+    with store.transaction(engine) as session:
+        digest = session.get(store.Digest, digest.id)
+        settle_all(session)
+        status.finish(session, digest, now)
+        with pytest.raises(WrongState):
+            control.cancel(session, digest, now)
