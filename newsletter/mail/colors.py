@@ -53,8 +53,11 @@ def contrast(one: str, other: str) -> float:
 
 
 def _on(ground: str) -> str:
-    """White or nearly black, whichever reads better on `ground`."""
-    return max(("#ffffff", "#14151a"), key=lambda color: contrast(color, ground))
+    """White if it can be read on `ground`, else nearly black, else black, which then always can."""
+    for color in ("#ffffff", "#14151a"):
+        if contrast(color, ground) >= _ENOUGH:
+            return color
+    return "#000000"
 
 
 def _readable(color: str, ground: str, *, toward: str, enough: float) -> str:

@@ -51,7 +51,7 @@ class Session(asyncio.Protocol):
         self._buffer = bytearray()
         self._searched = 0  # how far the buffer was looked through for the end of the mail
         self._in_mail = False
-        self._encrypted = self._admitted = False
+        self._encrypted = self._encrypting = self._admitted = False
         self._errors = 0
         self._sender: str | None = None
         self._recipients: list[str] = []
@@ -76,6 +76,11 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: the client said something."""
         self._buffer += data
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._encrypting:  # the encrypted transport is not there yet to answer through
+            return
         while self._buffer and self._transport and not self._transport.is_closing():
             if not (self._mail_ended() if self._in_mail else self._command_ended()):
                 return
@@ -122,7 +127,7 @@ class Session(asyncio.Protocol):
         said = self._keeper.scripted("dot", recipients[0])
         if said is None or said.startswith("2") or said == "take-drop":
             self._keeper.take(sender, recipients, raw)
-        self._obey(said or "250 2.0.0 taken")
+        self._obey("250 2.0.0 taken" if said is None else said)
 
     def _forget_mail(self) -> None:
         self._sender = None
@@ -154,7 +159,7 @@ class Session(asyncio.Protocol):
             # RFC 3207 §4.2: what was said before counts no more.
             self._buffer.clear()
             self._forget_mail()
-            self._encrypted = True
+            self._encrypted = self._encrypting = True
             task = asyncio.get_running_loop().create_task(self._encrypt(context))
             task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
@@ -162,6 +167,8 @@ class Session(asyncio.Protocol):
         if self._transport is not None:
             loop = asyncio.get_running_loop()
             self._transport = await loop.start_tls(self._transport, self, context, server_side=True)
+        self._encrypting = False
+        self._read_on()
 
     def _on_auth(self, argument: str) -> None:
         method, _, initial = argument.partition(" ")
@@ -221,7 +228,7 @@ class Session(asyncio.Protocol):
     def _answer(self, stage: str, argument: str, yes: str) -> bool:
         """Say what the script says, or `yes`; returns whether that was a yes."""
         said = self._keeper.scripted(stage, argument)
-        self._obey(said or yes)
+        self._obey(yes if said is None else said)
         return said is None or said[:1] == yes[:1]
 
     def _obey(self, said: str) -> None:
