@@ -20,6 +20,9 @@ import click
 from newsletter.cli.output import clean_lines
 from newsletter.errors import ConfigError, NewsletterError
 
+# The exit code when some mail did not get to where it should; our errors carry the other codes.
+NOT_DELIVERED = 3
+
 
 @dataclass(frozen=True)
 class Lazy:

@@ -68,3 +68,8 @@ def configure(level: str) -> None:
     root.addHandler(out)
     # Of the libraries, what went wrong; their chatter may hold what a visitor sent.
     root.setLevel(max(number, logging.WARNING))
+
+
+def configure_beside_a_person(level: str) -> None:
+    """The same for a command that says itself how it goes: of the log, only what went wrong."""
+    configure("warning" if level == "info" else level)

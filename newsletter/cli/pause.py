@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from newsletter import store
 from newsletter.cli import installation
-from newsletter.cli.digest import digest_argument, find
+from newsletter.cli.naming import digest_argument, find
 from newsletter.sending import control
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from newsletter import store
-from newsletter.cli import installation, output
-from newsletter.cli.digest import digest_argument, find
+from newsletter.cli import installation, log, output
+from newsletter.cli.group import NOT_DELIVERED
+from newsletter.cli.naming import digest_argument, find
 from newsletter.cli.progress import progress
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import audience, queue, status
 from newsletter.worker import Sender, smtp_transport, stop_on_signals
 
-NOT_DELIVERED = 3
 _SETTLED = ("accepted", "failed", "skipped", "uncertain")
 _FINE = ("accepted", "skipped")
 
@@ -112,6 +112,7 @@ def _leave_to_worker(
 def _send_now(
     here: installation.Installation, digest_id: int, *, wait: bool, as_json: bool
 ) -> None:
+    log.configure_beside_a_person(here.settings.log_level)
     transport = smtp_transport(here.settings)
     with store.transaction(here.engine) as session:
         queue.begin(session, find(session, digest_id), now=installation.now())
