@@ -55,7 +55,8 @@ def _known(session: Session, article: ArticleInput) -> Article | None:
 
 def _values(article: ArticleInput) -> dict[str, Any]:
     values = asdict(article)
-    return {**values, "published_at": values.pop("published"), "tags": list(article.tags)}
+    published = values.pop("published")
+    return {**values, "published_at": published, "tags": list(article.tags)}
 
 
 def _changes(row: Article, article: ArticleInput) -> dict[str, Any]:

@@ -30,9 +30,9 @@ MAX_LINKS = 3_000
 # Lists in lists count two levels each. For each open bracket the parser reads on until it met that
 # many more, mark by mark: this bounds what 3,000 brackets without an end cost.
 MAX_NESTING = 30
-# Each quote looks for its end line by line, and thousands of them in one another's way look at every
+# A quote looks for its end line by line, and thousands of them in one another's way look at every
 # line thousands of times. A book of 20,000 lines takes about 60,000 such steps.
-MAX_STEPS = 200_000
+MAX_STEPS = 120_000
 # nh3 is quadratic in the depth of nesting, and cannot be interrupted.
 MAX_DEPTH = 256
 # A reference can be used again and again: a small source may say a lot.

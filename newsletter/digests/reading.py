@@ -114,8 +114,11 @@ def _read(text: str) -> ArticleInput:
     if not body.strip() and not summary:
         raise BadInput("the article has neither text nor summary.", "body")
     url = _address(fields, "url", None)
-    for checked in (body, summary or ""):
-        markdown.html(checked, base_url=url)
+    for name, source in (("body", body), ("summary", summary or "")):
+        try:
+            markdown.html(source, base_url=url)
+        except BadInput as error:
+            raise BadInput(str(error), name) from error
     return ArticleInput(
         title=title,
         body=body,
