@@ -1,0 +1,472 @@
+"""The send loop against a real SMTP receiver: each mail once, or its row says why not."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from mailing import approved_digest, leave, many_readers, queue_all, states
+from sqlalchemy import select, update
+
+from newsletter import store
+from newsletter.mail.transport import RelayProblem
+from newsletter.sending import claim, control, queue, status
+from newsletter.store.letters import new_letter
+from newsletter.worker import Sender, smtp_transport
+
+
+@pytest.fixture
+def relay(settings, sink):
+    """The settings with the sink as relay; quick retries."""
+    return settings.model_copy(
+        update={
+            "smtp_url": type(settings.secret_key)(sink.url),
+            "retry_delay": 0.1,
+            "retry_delay_max": 0.2,
+            "smtp_timeout": 10,
+        }
+    )
+
+
+@pytest.fixture
+def digest_id(engine, make_publication, now):
+    """A digest that was begun, with 50 readers, none of them queued yet."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 50, now)
+        queue.begin(session, digest, now=datetime.now(UTC))
+        return digest.id
+
+
+def send(engine, settings, digest_id=None, **over):
+    """Send until nothing is left to do."""
+    sender = Sender(engine, settings, smtp_transport(settings), relay_delay=0.01)
+    sender.run(threading.Event(), until_idle=True, digest_id=digest_id, **over)
+
+
+def received(sink) -> Counter[str]:
+    return Counter(recipient for mail in sink.received for recipient in mail.recipients)
+
+
+def digest_state(engine, digest_id) -> str:
+    with store.reading(engine) as session:
+        return session.get(store.Digest, digest_id).state
+
+
+def delivery(engine, address):
+    with store.reading(engine) as session:
+        query = select(store.Delivery).where(store.Delivery.address == address)
+        return session.scalars(query).one()
+
+
+def everybody(n=50) -> Counter[str]:
+    return Counter(f"reader-{number}@example.net" for number in range(n))
+
+
+def test_everybody_gets_one_mail(engine, relay, sink, digest_id):
+    """Queued, handed over, counted, and the digest is sent."""
+    seen = []
+    send(engine, relay, digest_id, progress=seen.append)
+    assert received(sink) == everybody()
+    assert states(engine) == {"accepted": 50}
+    assert digest_state(engine, digest_id) == "sent"
+    assert (seen[-1]["state"], seen[-1]["counts"]["accepted"]) == ("sent", 50)
+    assert len({mail.raw for mail in sink.received}) == 50
+
+
+def test_a_second_send_mails_nobody(engine, relay, sink, digest_id):
+    """Nor does a third."""
+    for _ in range(3):
+        with store.transaction(engine) as session:
+            queue.begin(session, session.get(store.Digest, digest_id), now=datetime.now(UTC))
+        send(engine, relay, digest_id)
+    assert received(sink) == everybody()
+
+
+def test_the_record_is_of_the_mail_as_it_arrived(engine, relay, sink, digest_id):
+    """content_sha256 is the hash of the bytes that the relay got."""
+    import hashlib
+
+    send(engine, relay, digest_id)
+    arrived = {mail.recipients[0]: hashlib.sha256(mail.raw).digest() for mail in sink.received}
+    with store.reading(engine) as session:
+        for row in session.scalars(select(store.Delivery)):
+            assert arrived[row.address] == row.content_sha256
+
+
+@pytest.mark.parametrize("stage", ["rcpt", "data"])
+def test_who_leaves_while_the_mail_is_handed_over_does_not_get_it(
+    engine, relay, sink, digest_id, stage
+):
+    """Up to the last moment: the unsubscribe commits while the relay waits for the body's dot.
+
+    That it can commit also shows that no transaction is open while the network is used.
+    """
+
+    def reply(at, argument):
+        if at == stage and argument == "reader-7@example.net":
+            leave(engine, argument, datetime.now(UTC))
+        return None
+
+    sink.reply = reply
+    send(engine, relay, digest_id)
+    assert received(sink) == everybody() - Counter(["reader-7@example.net"])
+    row = delivery(engine, "reader-7@example.net")
+    assert (row.state, row.reason) == ("skipped", "unsubscribed")
+    assert digest_state(engine, digest_id) == "sent"
+
+
+def test_who_left_before_costs_the_relay_nothing(engine, relay, sink, digest_id, now):
+    """A mail that must not go out is not even offered."""
+    with store.transaction(engine) as session:
+        queue_all(session, session.get(store.Digest, digest_id), datetime.now(UTC))
+    leave(engine, "reader-7@example.net", now)
+    asked = []
+    sink.reply = lambda stage, argument: asked.append(argument) if stage == "rcpt" else None
+    send(engine, relay, digest_id)
+    assert "reader-7@example.net" not in asked
+    assert states(engine) == {"accepted": 49, "skipped": 1}
+
+
+@pytest.mark.parametrize("stage", ["rcpt", "data", "dot"])
+def test_a_mail_that_is_put_off_arrives_later(engine, relay, sink, digest_id, stage):
+    """4xx at any stage: tried again, the same bytes, one copy; the others are not held up."""
+    tries = []
+
+    def reply(at, argument):
+        if at == stage and argument == "reader-7@example.net":
+            tries.append(at)
+            return "451 4.7.1 later" if len(tries) < 3 else None
+        return None
+
+    sink.reply = reply
+    send(engine, relay, digest_id, wait=True)
+    assert received(sink) == everybody()
+    assert delivery(engine, "reader-7@example.net").attempts == 3
+    assert digest_state(engine, digest_id) == "sent"
+
+
+def test_send_leaves_what_was_put_off(engine, relay, sink, digest_id):
+    """Without `wait` it ends when only mails that the relay put off are left."""
+    slow = relay.model_copy(update={"retry_delay": 3600, "retry_delay_max": 3600})
+    sink.reply = lambda stage, argument: (
+        "450 4.2.0 greylisted" if (stage, argument) == ("rcpt", "reader-7@example.net") else None
+    )
+    send(engine, slow, digest_id)
+    assert states(engine) == {"accepted": 49, "deferred": 1}
+    assert digest_state(engine, digest_id) == "sending"
+
+
+@pytest.mark.parametrize("stage", ["rcpt", "data", "dot"])
+def test_a_refusal_touches_one_reader(engine, relay, sink, digest_id, stage):
+    """5xx at any stage: this row failed with the relay's words, the others arrive."""
+    sink.reply = lambda at, argument: (
+        "550 5.1.1 no such user" if (at, argument) == (stage, "reader-7@example.net") else None
+    )
+    send(engine, relay, digest_id)
+    assert received(sink) == everybody() - Counter(["reader-7@example.net"])
+    row = delivery(engine, "reader-7@example.net")
+    assert (row.state, row.reason, row.reply_code) == ("failed", "refused", 550)
+    assert row.reply_text == "5.1.1 no such user"
+    assert digest_state(engine, digest_id) == "sent"
+
+
+@pytest.mark.parametrize("answer", ["drop", "take-drop", "not SMTP at all"])
+def test_a_line_that_breaks_after_the_dot(engine, relay, sink, digest_id, answer):
+    """Nobody knows: the row is uncertain, and is never sent again."""
+    sink.reply = lambda stage, argument: (
+        answer if (stage, argument) == ("dot", "reader-7@example.net") else None
+    )
+    send(engine, relay, digest_id)
+    copies = received(sink)["reader-7@example.net"]
+    assert copies == (1 if answer == "take-drop" else 0)
+    assert delivery(engine, "reader-7@example.net").state == "uncertain"
+    sink.reply = None
+    send(engine, relay, digest_id)
+    assert received(sink)["reader-7@example.net"] == copies
+    assert digest_state(engine, digest_id) == "sent"
+
+
+@pytest.mark.parametrize("stage", ["rcpt", "data"])
+def test_a_line_that_breaks_before_the_dot(engine, relay, sink, digest_id, stage):
+    """The mail was surely not accepted: it is tried again, and arrives once."""
+    tries = []
+
+    def reply(at, argument):
+        if (at, argument) == (stage, "reader-7@example.net"):
+            tries.append(at)
+            return "drop" if len(tries) == 1 else None
+        return None
+
+    sink.reply = reply
+    send(engine, relay, digest_id, wait=True)
+    assert received(sink) == everybody()
+
+
+def test_a_relay_that_is_not_there(engine, relay, sink, digest_id):
+    """Nobody is marked failed or charged an attempt; who waits for it is told."""
+    sink.stop()
+    with pytest.raises(RelayProblem):
+        send(engine, relay, digest_id)
+    assert states(engine) == {"queued": 50}
+    with store.reading(engine) as session:
+        assert set(session.scalars(select(store.Delivery.attempts))) == {0}
+    sink.start()
+    send(engine, relay, digest_id)
+    assert received(sink) == everybody()
+
+
+@pytest.mark.parametrize("stage", ["connect", "mail"])
+def test_a_relay_that_refuses_us(engine, relay, sink, digest_id, stage):
+    """Our sender or our machine is refused: that says nothing about any reader."""
+    sink.reply = lambda at, _argument: "550 5.7.1 not you" if at == stage else None
+    with pytest.raises(RelayProblem):
+        send(engine, relay, digest_id)
+    assert states(engine) == {"queued": 50}
+
+
+def test_a_worker_waits_for_the_relay(engine, relay, sink, digest_id):
+    """It does not end, and goes on when the relay is back."""
+    sink.stop()
+    with working(engine, relay):
+        wait_for(lambda: states(engine).get("queued") == 50)
+        sink.start()
+        wait_for(lambda: digest_state(engine, digest_id) == "sent")
+    assert received(sink) == everybody()
+
+
+class working:
+    """A worker in a thread, stopped at the end; what ended it is raised."""
+
+    def __init__(self, engine, settings):
+        self.stop = threading.Event()
+        self.sender = Sender(engine, settings, smtp_transport(settings), relay_delay=0.01)
+        self.errors = []
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        try:
+            self.sender.run(self.stop)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        if self.errors:
+            raise self.errors[0]
+
+
+def wait_for(condition, seconds=20):
+    """Until it is true, or the test fails."""
+    pause = threading.Event()
+    for _ in range(seconds * 20):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not happen")
+
+
+def test_pause_holds_and_resume_goes_on(engine, relay, sink, digest_id):
+    """From the next dot on; what is queued stays queued, and arrives once in the end."""
+    slow_until = threading.Event()
+
+    def reply(stage, _argument):
+        if stage == "dot" and len(sink.received) == 10 and not slow_until.is_set():
+            slow_until.set()
+            with store.transaction(engine) as session:
+                control.pause(session, session.get(store.Digest, digest_id))
+        return None
+
+    sink.reply = reply
+    send(engine, relay, digest_id)
+    found = states(engine)
+    assert digest_state(engine, digest_id) == "paused"
+    # The mails that were armed when the pause was committed are handed over.
+    assert 10 < found["accepted"] <= 11 + relay.smtp_connections
+    assert found["queued"] == 50 - found["accepted"]
+    with store.transaction(engine) as session:
+        control.resume(session, session.get(store.Digest, digest_id))
+    send(engine, relay, digest_id)
+    assert received(sink) == everybody()
+
+
+def test_cancel_ends_a_digest(engine, relay, sink, digest_id):
+    """What is not handed over is skipped; the counts add up."""
+
+    def reply(stage, _argument):
+        if stage == "dot" and len(sink.received) == 10:
+            with store.transaction(engine) as session:
+                digest = session.get(store.Digest, digest_id)
+                if digest.state != "cancelled":
+                    control.cancel(session, digest, datetime.now(UTC))
+        return None
+
+    sink.reply = reply
+    send(engine, relay, digest_id)
+    found = states(engine)
+    assert found["accepted"] == len(sink.received) < 50
+    assert found["skipped"] == 50 - found["accepted"]
+
+
+def test_a_stopped_worker_finishes_what_is_in_flight(engine, relay, sink, digest_id):
+    """No row is left claimed, armed or uncertain; the rest is queued and arrives later."""
+    enough = threading.Event()
+
+    def reply(stage, _argument):
+        if stage == "dot" and len(sink.received) >= 10:
+            enough.set()
+        return None
+
+    sink.reply = reply
+    with working(engine, relay):
+        enough.wait(20)
+    found = states(engine)
+    assert set(found) <= {"accepted", "queued"}
+    assert found["accepted"] == len(sink.received)
+    with store.reading(engine) as session:
+        assert session.scalars(select(store.Worker)).all() == []
+    send(engine, relay, digest_id)
+    assert received(sink) == everybody()
+
+
+def test_two_senders_share_the_work(engine, relay, sink, digest_id):
+    """Every mail once, whoever sends it."""
+    with working(engine, relay), working(engine, relay):
+        wait_for(lambda: digest_state(engine, digest_id) == "sent")
+    assert received(sink) == everybody()
+
+
+def test_a_dead_workers_rows_are_taken_over(engine, relay, sink, digest_id):
+    """When their lease is over: claimed ones are sent, armed ones are not."""
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    with store.transaction(engine) as session:
+        queue_all(session, session.get(store.Digest, digest_id), long_ago)
+        held = claim.digest(
+            session, digest_id, "dead", limit=10, now=long_ago, lease=timedelta(minutes=15)
+        )
+        session.execute(
+            update(store.Delivery).where(store.Delivery.id == held[0].id).values(state="armed")
+        )
+    send(engine, relay, digest_id)
+    assert states(engine) == {"accepted": 49, "uncertain": 1}
+    assert max(received(sink).values()) == 1
+
+
+def test_a_scheduled_digest_begins_when_its_time_has_come(
+    engine, relay, sink, make_publication, make_reader, now
+):
+    """By any running worker; one that is for later waits."""
+    moment = datetime.now(UTC)
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        make_reader(session, publication, "ada@example.net")
+        due, later = (approved_digest(session, publication, now) for _ in range(2))
+        queue.begin(session, due, now=moment, at=moment + timedelta(seconds=0.5))
+        queue.begin(session, later, now=moment, at=moment + timedelta(days=1))
+    with working(engine, relay):
+        wait_for(lambda: digest_state(engine, due.id) == "sent")
+    assert digest_state(engine, later.id) == "approved"
+    assert received(sink) == Counter(["ada@example.net"])
+
+
+def test_a_persons_own_letter_goes_first(engine, relay, sink, digest_id, make_reader):
+    """A confirmation asked for in the middle of a digest is not the last to arrive."""
+    asked = threading.Event()
+
+    def reply(stage, _argument):
+        if stage == "dot" and not asked.is_set():
+            asked.set()
+            moment = datetime.now(UTC)
+            with store.transaction(engine) as session:
+                digest = session.get(store.Digest, digest_id)
+                reader = make_reader(session, digest.publication, "new@example.net", "pending")
+                reader.pending_since = moment
+                letter = store.LetterName.CONFIRMATION
+                new_letter(
+                    session, letter, digest.publication, reader.subscriber, reader, now=moment
+                )
+        return None
+
+    sink.reply = reply
+    send(engine, relay.model_copy(update={"smtp_connections": 1}), digest_id)
+    order = [mail.recipients[0] for mail in sink.received]
+    assert len(order) == 51
+    assert order.index("new@example.net") <= 21  # behind the batch that was under way
+
+
+def test_only_personal_letters_when_asked(engine, relay, sink, digest_id):
+    """`digests=False`: a test mail goes out without setting off a digest."""
+    from newsletter import addresses
+
+    with store.transaction(engine) as session:
+        digest = session.get(store.Digest, digest_id)
+        queue.test(session, digest, addresses.parse("me@example.org"), datetime.now(UTC))
+    send(engine, relay, digests=False)
+    assert received(sink) == Counter(["me@example.org"])
+
+
+def test_a_mail_that_cannot_be_written_fails_alone(engine, relay, sink, digest_id):
+    """The row says so, and the others arrive."""
+    with store.transaction(engine) as session:
+        queue_all(session, session.get(store.Digest, digest_id), datetime.now(UTC))
+        session.execute(
+            update(store.Delivery)
+            .where(store.Delivery.address == "reader-7@example.net")
+            .values(address="reader-7@")
+        )
+    send(engine, relay, digest_id)
+    row = delivery(engine, "reader-7@")
+    assert (row.state, row.reason) == ("failed", "unwritable")
+    assert received(sink) == everybody() - Counter(["reader-7@example.net"])
+
+
+def test_a_relay_without_smtputf8_refuses_only_who_needs_it(
+    engine, relay, sink, digest_id, make_reader
+):
+    """An address outside ASCII fails with a reason, the others arrive."""
+    sink.smtputf8 = False
+    with store.transaction(engine) as session:
+        publication = session.get(store.Digest, digest_id).publication
+        make_reader(session, publication, "jürgen@example.net")
+    send(engine, relay, digest_id)
+    assert delivery(engine, "jürgen@example.net").state == "failed"
+    assert received(sink) == everybody()
+
+
+def test_an_error_in_a_connection_ends_the_worker(engine, relay, digest_id):
+    """It is raised, not swallowed; no row stays claimed."""
+
+    class Faulty:
+        def offer(self, sender, recipient, raw):
+            raise ZeroDivisionError("a fault of ours")
+
+        def abandon(self):
+            pass
+
+        def close(self):
+            pass
+
+    sender = Sender(engine, relay, Faulty)
+    with pytest.raises(ZeroDivisionError):
+        sender.run(threading.Event())
+    assert states(engine) == {"queued": 50}
+
+
+def test_a_worker_says_that_it_lives(engine, relay):
+    """Its row is there while it runs, and gone when it ended as it should."""
+
+    def workers():
+        with store.reading(engine) as session:
+            return status.overview(session, datetime.now(UTC))["workers"]
+
+    with working(engine, relay):
+        wait_for(lambda: len(workers()) == 1)
+    assert workers() == []
