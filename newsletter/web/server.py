@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
-from waitress.server import create_server
+from waitress.server import BaseWSGIServer, create_server
 
 from newsletter.config import Settings
 
@@ -31,19 +31,25 @@ class Server:
 
     def __init__(self, app: WSGIApplication, host: str, port: int, *, threads: int) -> None:
         self._sockets: dict[int, Any] = {}
-        self._server: Any = create_server(
-            app,
-            map=self._sockets,
-            host=host,
-            port=port,
-            threads=threads,
-            max_request_body_size=_MAX_BODY,
-            # Whom to believe is the app's to say (newsletter.web.client): it knows the settings.
-            clear_untrusted_proxy_headers=False,
-            ident=None,
-        )
-        self._listeners = [each for each in self._sockets.values() if hasattr(each, "accepting")]
-        self._listeners = [each for each in self._listeners if each.accepting]
+        try:
+            self._server: Any = create_server(
+                app,
+                map=self._sockets,
+                host=host,
+                port=port,
+                threads=threads,
+                max_request_body_size=_MAX_BODY,
+                # Whom to believe, the app knows from its settings (newsletter.web.client).
+                clear_untrusted_proxy_headers=False,
+                ident=None,
+            )
+        except OSError:
+            # waitress starts its threads first, and leaves them when the port is taken.
+            for listener in self._listening():
+                listener.task_dispatcher.shutdown()
+            wasyncore.close_all(self._sockets, ignore_all=True)
+            raise
+        self._listeners = self._listening()
         self.host = host
         self.port = int(self._listeners[0].effective_port)
         self._stopping = threading.Event()
@@ -86,6 +92,9 @@ class Server:
         if self._runner != threading.get_ident():
             self._ended.wait(2 * _FINISH_SECONDS)
 
+    def _listening(self) -> list[Any]:
+        return [each for each in self._sockets.values() if isinstance(each, BaseWSGIServer)]
+
     def _is_answering(self) -> bool:
         channels = [each for each in self._sockets.values() if hasattr(each, "requests")]
         return any(each.requests or each.total_outbufs_len for each in channels)
@@ -95,10 +104,9 @@ class Server:
             return
         self._ended.set()
         self._server.task_dispatcher.shutdown(timeout=_FINISH_SECONDS)
-        wasyncore.close_all(self._sockets, ignore_all=True)
         for listener in self._listeners:
-            listener.socket.close()
-            listener.trigger.close()
+            listener.close()
+        wasyncore.close_all(self._sockets, ignore_all=True)
 
 
 def make_server(app: WSGIApplication, host: str, port: int, *, threads: int = 8) -> Server:

@@ -55,9 +55,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def publication(
-    engine: Engine, make_publication: Callable[..., Publication]
-) -> Publication:
+def publication(engine: Engine, make_publication: Callable[..., Publication]) -> Publication:
     """The publication field-notes."""
     with store.transaction(engine) as session:
         return make_publication(session)

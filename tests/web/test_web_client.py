@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from newsletter import store
 from newsletter.config import Settings
+from newsletter.errors import ConfigError
 from newsletter.web import create_app
 from newsletter.web.client import address_of, kept
 
@@ -56,7 +57,10 @@ def test_how_much_is_kept_is_a_setting() -> None:
     """full, a network of /24 or /48, or nothing."""
     four, six = ip_address("203.0.113.9"), ip_address("2001:db8:1:2::7")
     assert (kept(four, "full"), kept(six, "full")) == ("203.0.113.9", "2001:db8:1:2::7")
-    assert (kept(four, "truncated"), kept(six, "truncated")) == ("203.0.113.0/24", "2001:db8:1::/48")
+    assert (kept(four, "truncated"), kept(six, "truncated")) == (
+        "203.0.113.0/24",
+        "2001:db8:1::/48",
+    )
     assert (kept(four, "none"), kept(None, "full")) == (None, None)
 
 
@@ -142,6 +146,28 @@ def test_an_ipv6_client_is_its_network(limited: FlaskClient) -> None:
     statuses = [_post(limited, f"2001:db8:0:1::{n}").status_code for n in range(1, 5)]
     assert statuses == [422, 422, 422, 429]
     assert _post(limited, "2001:db8:0:2::1").status_code == 422
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_limits_hold_without_their_store(
+    settings: Settings, engine: Engine, publication: store.Publication
+) -> None:
+    """While the shared store is away, each process counts by itself; nobody is let through."""
+    chosen = settings.model_copy(
+        update={"signup_limit": "3 per hour", "limit_storage": "redis://127.0.0.1:1"}
+    )
+    client = create_app(chosen, engine).test_client(use_cookies=False)
+    statuses = [_post(client, "203.0.113.9").status_code for _ in range(4)]
+    assert statuses == [422, 422, 422, 429]
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_store_for_limits_that_nobody_knows(settings: Settings, engine: Engine) -> None:
+    """It stops the start, with the cure."""
+    chosen = settings.model_copy(update={"limit_storage": "nope://host"})
+    with pytest.raises(ConfigError, match="redis://host"):
+        create_app(chosen, engine)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

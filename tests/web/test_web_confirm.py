@@ -27,7 +27,9 @@ def _forms(text: str) -> list[str]:
     return re.findall(r"(?s)<form.*?</form>", text)
 
 
-def test_the_page_shows_what_is_confirmed(client: FlaskClient, link: str, subscription: Any) -> None:
+def test_the_page_shows_what_is_confirmed(
+    client: FlaskClient, link: str, subscription: Any
+) -> None:
     """Publication, address, and as its first form the one button that confirms."""
     page = client.get(link)
     assert page.status_code == 200
@@ -54,7 +56,9 @@ def test_the_button_confirms_once_and_for_all(
     assert said["form_url"] == "https://news.example.org/confirm/"
 
 
-def test_not_me(client: FlaskClient, link: str, subscription: Any, sign_up: Any, mails: Any) -> None:
+def test_not_me(
+    client: FlaskClient, link: str, subscription: Any, sign_up: Any, mails: Any
+) -> None:
     """The address is withdrawn, gets no further confirmation mail, and the link is dead."""
     answer = client.post(link, data={"action": "deny"})
     assert answer.status_code == 200

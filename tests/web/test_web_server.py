@@ -27,9 +27,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
 def server(settings: Settings, engine: Engine, publication: store.Publication) -> Iterator[Server]:
     """The app on a free port; loopback is a trusted proxy."""
     chosen = settings.model_copy(update={"client_address": "full"})
-    chosen = Settings.model_validate(
-        {**chosen.model_dump(), "trusted_proxies": ["127.0.0.1/32"]}
-    )
+    chosen = Settings.model_validate({**chosen.model_dump(), "trusted_proxies": ["127.0.0.1/32"]})
     running = make_server(create_app(chosen, engine), "127.0.0.1", 0)
     thread = threading.Thread(target=running.run)
     thread.start()
@@ -114,8 +112,10 @@ def test_a_server_that_never_ran_can_be_closed(database_kind: str) -> None:
     first = make_server(app, "127.0.0.1", 0)
     port = first.port
     assert first.url == f"http://127.0.0.1:{port}"
+    threads = threading.active_count()
     with pytest.raises(OSError):
         make_server(app, "127.0.0.1", port)
+    assert threading.active_count() == threads
     first.close()
     first.close()
     make_server(app, "127.0.0.1", port).close()

@@ -57,9 +57,7 @@ def test_signing_up(
     client: FlaskClient, sign_up: SignUp, publication: store.Publication, mails: Any, events: Any
 ) -> None:
     """The form makes a pending subscription, a mail, and an event with all the evidence."""
-    answer = sign_up(
-        " Ada@Example.net ", name="Ada", headers={"User-Agent": "Browser/1\x7f (x)"}
-    )
+    answer = sign_up(" Ada@Example.net ", name="Ada", headers={"User-Agent": "Browser/1\x7f (x)"})
     assert answer.status_code == 200
     assert "<h1>Thanks for signing up!</h1>" in answer.text
     (mail,) = mails("Ada@example.net")
@@ -272,9 +270,7 @@ def test_a_refused_form_does_not_wait_for_the_database(
     """A faulty form is answered while somebody else writes: it takes no write lock."""
     version = wording()
     with store.transaction(engine):
-        answer = client.post(
-            "/field-notes/subscribe", data={"email": "nobody", "wording": version}
-        )
+        answer = client.post("/field-notes/subscribe", data={"email": "nobody", "wording": version})
     assert answer.status_code == 422
 
 

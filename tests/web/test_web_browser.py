@@ -1,0 +1,134 @@
+"""The pages in a real browser: narrow and wide, light and dark, by keyboard, without scripts."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Engine
+
+from newsletter import store
+from newsletter.config import Settings
+from newsletter.web import create_app, make_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here"),
+    pytest.mark.parametrize("database_kind", ["sqlite"]),
+]
+
+
+@pytest.fixture
+def site(settings: Settings, engine: Engine) -> Iterator[str]:
+    """The app on a real port, with links that lead there."""
+    placeholder = settings.model_copy(update={"base_url": "http://127.0.0.1:1"})
+    app = create_app(placeholder, engine)
+    server = make_server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield server.url
+    server.close()
+    thread.join(20)
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def pages(
+    reader: store.Subscription,
+    digest: store.Digest,
+    sign_up: Any,
+    confirm_path: Callable[..., str],
+    path: Callable[..., str],
+) -> list[str]:
+    """A page of each kind."""
+    sign_up("somebody.with.a.very.long.address.indeed@a-long-domain-name.example.net")
+    return [
+        "/",
+        "/field-notes/embed",
+        "/field-notes/archive/",
+        f"/field-notes/archive/{digest.public_id}",
+        confirm_path("somebody.with.a.very.long.address.indeed@a-long-domain-name.example.net"),
+        path("unsubscribe", reader.public_id),
+        path("preferences", reader.subscriber.public_id),
+        path("access", reader.subscriber.public_id),
+        "/no/such/page",
+    ]
+
+
+# WCAG 2.2, 2.5.8: what is pressed is at least 24 by 24, but for links within a text.
+SMALL = """() => [...document.querySelectorAll("button, input, select, .button, nav a")]
+    .filter(e => e.type !== "hidden" && !e.closest(".away, [aria-hidden]"))
+    .map(e => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()])
+    .filter(([_, box]) => box.width < 24 || box.height < 24)
+    .map(([html, box]) => `${html} ${box.width}x${box.height}`)"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_a_phone(site: str, browser: Browser, pages: list[str], scheme: Any) -> None:
+    """At 320 pixels nothing scrolls sideways (WCAG 1.4.10), targets are large, no policy breaks."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 320, "height": 640})
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    for address in pages:
+        page.goto(site + address)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 320, address
+        assert page.evaluate(SMALL) == [], address
+    assert [text for text in said if "Security Policy" in text] == []
+    assert context.cookies() == []
+    context.close()
+
+
+def test_signing_up_by_keyboard(site: str, browser: Browser, publication: Any, mails: Any) -> None:
+    """Tab, type, space, enter; a fault takes the focus to its summary. JavaScript is off."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(site)
+    page.keyboard.press("Tab")
+    assert page.locator(".skip").is_visible()
+    page.locator("#email").focus()
+    page.keyboard.type("ada@example")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".summary")
+    assert page.locator("#email").input_value() == "ada@example"
+    page.locator("#email").focus()
+    page.keyboard.press("End")
+    page.keyboard.type(".net")
+    for _ in range(2):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Thanks for signing up!')")
+    assert len(mails("ada@example.net")) == 1
+    context.close()
+
+
+def test_a_fault_takes_the_focus(site: str, browser: Browser, publication: Any) -> None:
+    """A screen reader begins with what is wrong."""
+    page: Page = browser.new_page()
+    page.goto(site)
+    page.locator("button[type=submit]").click()
+    page.wait_for_selector(".summary")
+    assert page.evaluate("document.activeElement.className") == "summary"
+    page.close()
