@@ -48,12 +48,10 @@ class Home:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     def process(self, *arguments: object, **more: Any) -> subprocess.Popen[str]:
-        """The command as a real process, its streams as pipes."""
+        """The command as a real process; its output goes into pipes unless said otherwise."""
         words = [sys.executable, "-m", "newsletter", "--config", str(self.file)]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            [*words, *map(str, arguments)], stdout=pipe, stderr=pipe, text=True, **more
-        )
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **more}
+        return subprocess.Popen([*words, *map(str, arguments)], **options)
 
     def set(self, **settings: object) -> None:
         """Add settings to the file."""

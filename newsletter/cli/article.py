@@ -117,9 +117,9 @@ def remove(*, article_id: int) -> None:
 
 def _read(source: str) -> ArticleInput:
     if source.startswith(("https://", "http://")):
-        from newsletter import fetch  # noqa: PLC0415  # files need no HTTP client
+        from newsletter.fetch import get  # noqa: PLC0415  # files need no HTTP client
 
-        body = fetch.get(source).body
+        body = get(source).body
     else:
         body = Path(source).read_bytes()
     try:
