@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, update
 from sqlalchemy.orm import Session
 
+from newsletter.addresses import parse as parse_address
 from newsletter.store.base import public_id
 from newsletter.store.find import inserter
 from newsletter.store.outbox import Delivery, LetterName
@@ -23,7 +24,10 @@ QUOTAS: dict[LetterName, tuple[timedelta, int | None]] = {
 
 def message_id(name: str, publication: Publication) -> str:
     """The Message-ID of the delivery called `name` (its public id); RFC 5322 §3.6.4."""
-    return f"<{name}@{publication.from_address.rpartition('@')[2]}>"
+    domain = publication.from_address.rpartition("@")[2]
+    if not domain.isascii():
+        domain = parse_address(publication.from_address).domain
+    return f"<{name}@{domain}>"
 
 
 def new_letter(
