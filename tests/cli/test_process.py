@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from commandline import Home
@@ -140,3 +142,20 @@ def test_interrupted_sending_goes_on(home: Home) -> None:
         home.run("send", 1)
         addresses = [address for mail in sink.received for address in mail.recipients]
     assert len(addresses) == len(set(addresses)) == 120
+
+
+def test_serve_ends_when_its_worker_cannot_go_on(home: Home, sink: Sink) -> None:
+    """A service that takes sign-ups and never mails is worse than one that is restarted."""
+    home.set(smtp_url=sink.url)
+    process = home.process("serve", "--port", "0")
+    try:
+        address_of(process)
+        wait_until(lambda: home.json("status")["workers"])
+        with closing(sqlite3.connect(home.database, timeout=30)) as connection:
+            connection.execute("ALTER TABLE delivery RENAME TO gone")
+            connection.commit()
+        _out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "Error: The database cannot be used" in err

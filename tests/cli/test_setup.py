@@ -172,3 +172,13 @@ def test_on_postgresql(
     home.bring_in("ada@example.net")
     home.run("subscriber", "erase", "ada@example.net", "--yes")
     assert home.json("consent", "verify")["erased"] == 1
+
+
+def test_init_where_config_says(tmp_path: Path) -> None:
+    """--config names the new file too; naming the place twice is a usage error."""
+    file = tmp_path / "etc" / "letters.toml"
+    words = ["--config", str(file), "init"]
+    assert CliRunner().invoke(main, [*words, str(tmp_path)]).exit_code == 2
+    assert CliRunner().invoke(main, words).exit_code == 0
+    assert file.exists()
+    assert (tmp_path / "etc" / "newsletter.db").exists()
