@@ -80,10 +80,10 @@ def opened() -> Iterator[Installation]:
 @contextmanager
 def unchecked(settings: config.Settings) -> Iterator[Installation]:
     """The same without a look at the database: for what makes, mends or copies it."""
-    from newsletter.cli import log  # noqa: PLC0415  # `config` and `--help` need no database
+    from newsletter import logs  # noqa: PLC0415  # `config` and `--help` need no database
     from newsletter.store import connect  # noqa: PLC0415
 
-    log.configure(settings.log_level)
+    logs.configure(settings.log_level)
     engine = connect(settings.database_url)
     try:
         yield Installation(settings, engine)

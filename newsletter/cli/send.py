@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from newsletter import store
-from newsletter.cli import installation, log, output
+from newsletter import logs, store
+from newsletter.cli import installation, output
 from newsletter.cli.group import NOT_DELIVERED
 from newsletter.cli.naming import digest_argument, find
 from newsletter.cli.progress import progress
@@ -112,7 +112,7 @@ def _leave_to_worker(
 def _send_now(
     here: installation.Installation, digest_id: int, *, wait: bool, as_json: bool
 ) -> None:
-    log.configure_beside_a_person(here.settings.log_level)
+    logs.configure_beside_a_person(here.settings.log_level)
     transport = smtp_transport(here.settings)
     with store.transaction(here.engine) as session:
         queue.begin(session, find(session, digest_id), now=installation.now())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from newsletter import store
+from newsletter import logs, store
 from newsletter.addresses import parse
-from newsletter.cli import installation, log, output
+from newsletter.cli import installation, output
 from newsletter.cli.group import NOT_DELIVERED
 from newsletter.cli.naming import digest_argument, find
 from newsletter.digests.approve import frozen_now
@@ -32,7 +32,7 @@ def test(ctx: click.Context, *, digest_id: int, address: str, as_json: bool) -> 
     """
     to = parse(address)
     with installation.opened() as here:
-        log.configure_beside_a_person(here.settings.log_level)
+        logs.configure_beside_a_person(here.settings.log_level)
         transport = smtp_transport(here.settings)
         with store.transaction(here.engine) as session:
             digest = find(session, digest_id)

@@ -98,14 +98,16 @@ def _rows(session: Session) -> Iterator[tuple[ConsentEvent, str | None, bytes | 
 
 def _open(row: ConsentEvent, public_id: str | None, key: bytes) -> dict[str, Any]:
     where = f"position {row.position}"
+    if not isinstance(row.body, bytes):  # SQLite stores text where we wrote bytes, if told to
+        raise ConsentLogError(f"{where}: the event cannot be read")
     try:
-        fields: dict[str, Any] = json.loads(row.body or b"")
+        fields: dict[str, Any] = json.loads(row.body)
         is_same = canonical(fields) == row.body
         event_id, named = fields["event_id"], fields.get("subscriber")
         position, _kind = fields["position"], EventType(fields["type"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConsentLogError(f"{where}: the event cannot be read") from error
-    expected = commitment(key, str(event_id), row.body or b"")
+    expected = commitment(key, str(event_id), row.body)
     if not is_same or not hmac.compare_digest(expected, row.commitment):
         raise ConsentLogError(f"{where}: the event does not open its commitment")
     if position != row.position:

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import Engine
 from werkzeug.routing import BaseConverter
 
-from newsletter import config, store
+from newsletter import config, logs, store
 from newsletter.resources import resource_dir
 from newsletter.store.schema import check_hash_key
 from newsletter.web import (
@@ -83,6 +83,7 @@ def create_app_from_environment() -> Flask:
     Raises ConfigError or SchemaError rather than start half-working.
     """
     settings = config.load().settings
+    logs.configure(settings.log_level)
     engine = store.connect(settings.database_url)
     store.check_schema(engine)
     check_hash_key(engine, settings.hash_key_bytes)

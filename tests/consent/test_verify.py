@@ -80,6 +80,16 @@ def test_every_changed_byte_of_an_event_is_found(log):
             verify(log)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("value", ["'text'", "7", "''", "x''"])
+def test_words_of_another_kind_are_found(log, value):
+    """SQLite lets any kind of value stand anywhere; the fault is named all the same."""
+    with store.transaction(log) as session:
+        session.execute(text(f"UPDATE consent_event SET body = {value} WHERE position = 2"))
+    with pytest.raises(ConsentLogError, match="position 2"):
+        verify(log)
+
+
 def test_two_swapped_events_are_found(log):
     """An event says at which position it belongs."""
     with store.transaction(log) as session:
