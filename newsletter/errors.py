@@ -35,6 +35,24 @@ class ConsentLogError(NewsletterError):
     exit_code = 4
 
 
+class LogFault(NewsletterError):
+    """The log in the database is not the one that was signed for, or did not verify.
+
+    Sign-up and sending stand still until it is mended; leaving and erasing go on. Says what is
+    wrong and the cure.
+    """
+
+    exit_code = 4
+
+
+class InvalidProof(NewsletterError):
+    """A proof of the Merkle tree that does not hold; says what is wrong with it."""
+
+
+class BadNote(NewsletterError):
+    """A signed note, or a key of one, that cannot be read or was not signed by a known key."""
+
+
 class BadInput(NewsletterError):
     """A value from outside is not usable; says which, why, and how to mend it.
 

@@ -61,7 +61,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             faults.append(f"{name} ({origins.get(name, 'missing')}): {text}")
     if faults or settings is None:
         raise ConfigError(faults)
-    settings = _anchor_database(settings, path)
+    settings = _anchor(settings, path)
     return Loaded(settings, {n: origins.get(n, "default") for n in Settings.model_fields}, path)
 
 
@@ -119,10 +119,11 @@ def _did_you_mean(name: str) -> str:
     return f"; did you mean {near[0]}?" if near else "; newsletter config show lists them"
 
 
-def _anchor_database(settings: Settings, file: Path) -> Settings:
-    """A relative SQLite file lies beside the settings, wherever the command was started."""
+def _anchor(settings: Settings, file: Path) -> Settings:
+    """A relative SQLite file and folder lie beside the settings, wherever the command started."""
+    beside = file.resolve().parent if file.exists() else Path.cwd()
+    places = {"consent_folder": str(beside / settings.consent_folder)}
     name = settings.database_url.removeprefix("sqlite:///")
-    if name == settings.database_url or name.startswith("/") or name == ":memory:":
-        return settings
-    place = (file.resolve().parent / name) if file.exists() else Path(name).resolve()
-    return settings.model_copy(update={"database_url": f"sqlite:///{place}"})
+    if name not in (settings.database_url, ":memory:"):
+        places["database_url"] = f"sqlite:///{beside / name}"
+    return settings.model_copy(update=places)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -103,6 +104,29 @@ class Settings(BaseModel):
         description="Where the limits are counted: memory:// for one web process, "
         "or redis://host for several.",
     )
+    consent_folder: str = Field(
+        default="consent",
+        min_length=1,
+        description="The folder of the consent log's signing key, its last checkpoint and the "
+        "ledger. A relative one lies beside this file. Back it up apart from the database.",
+    )
+    consent_key: SecretStr | None = Field(
+        default=None,
+        examples=["PRIVATE+KEY+news.example.org/consent-log+..."],
+        description="The signing key itself, in place of the file `key` in that folder.",
+    )
+    checkpoint_every: float = Field(
+        default=3600, gt=0, description="Seconds after which a grown consent log is signed again."
+    )
+    pending_days: float = Field(
+        default=30, gt=0, description="Days after which an unconfirmed subscription is erased."
+    )
+    remind_pending: bool = Field(
+        default=False, description="Whether an unconfirmed subscription gets one reminder."
+    )
+    evidence_years: float = Field(
+        default=3, gt=0, description="Years that evidence is kept after the last withdrawal."
+    )
     host: str = Field(default="127.0.0.1", description="Where `newsletter serve` listens.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port that it listens on.")
     threads: int = Field(default=8, ge=1, le=128, description="Requests that it answers at once.")
@@ -121,9 +145,21 @@ class Settings(BaseModel):
         return [key.get_secret_value() for key in (*self.old_secret_keys, self.secret_key)]
 
     @property
+    def log_origin(self) -> str:
+        """What the consent log is called in its checkpoints: its public address, as a name.
+
+        It is taken once, when the signing key is made; the key's name says it from then on.
+        """
+        parts = urlsplit(self.base_url)
+        # A key's name has no plus sign (C2SP signed-note).
+        return f"{parts.netloc}{parts.path}/consent-log".replace("+", "%2B")
+
+    @property
     def hash_key_bytes(self) -> bytes:
         """The key under which mailboxes are hashed."""
         return self.hash_key.get_secret_value().encode()
 
 
-SECRETS = frozenset({"secret_key", "old_secret_keys", "hash_key", "smtp_url", "database_url"})
+SECRETS = frozenset(
+    {"secret_key", "old_secret_keys", "hash_key", "smtp_url", "database_url", "consent_key"}
+)

@@ -29,5 +29,5 @@ def template(base_url: str = "http://127.0.0.1:8000") -> str:
 
 
 def _toml(value: object) -> str:
-    # A JSON string is a TOML basic string.
-    return json.dumps(value) if isinstance(value, str) else str(value)
+    # A JSON string is a TOML basic string, and true and false are written alike.
+    return json.dumps(value) if isinstance(value, str | bool) else str(value)

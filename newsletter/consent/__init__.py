@@ -2,13 +2,23 @@
 
 from newsletter.consent.check import Report, verify
 from newsletter.consent.event import EventType, Evidence
-from newsletter.consent.log import Entry, Subject, entries, record, record_erasure, record_many
+from newsletter.consent.keyring import Keyring
+from newsletter.consent.log import (
+    Entry,
+    Subject,
+    entries,
+    record,
+    record_erasure,
+    record_many,
+    record_recovery,
+)
 from newsletter.consent.wording import Wording, check_wording, wording_of
 
 __all__ = [
     "Entry",
     "EventType",
     "Evidence",
+    "Keyring",
     "Report",
     "Subject",
     "Wording",
@@ -17,6 +27,7 @@ __all__ = [
     "record",
     "record_erasure",
     "record_many",
+    "record_recovery",
     "verify",
     "wording_of",
 ]

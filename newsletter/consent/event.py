@@ -38,6 +38,7 @@ class EventType(StrEnum):
     COMPLAINED = "complained"
     PREFERENCES = "preferences"
     ERASED = "erased"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, kw_only=True)

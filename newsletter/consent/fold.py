@@ -47,3 +47,14 @@ def apply(states: MutableMapping[str, str], fields: dict[str, Any]) -> str | Non
         elif kind != EventType.BLOCKED:
             return f"{kind} for a subscription that is {before} already"
     return None
+
+
+def follows(kind: EventType, before: str | None, status: str | None = None) -> str | None:
+    """The state that an event moves a subscription to; None when it leaves it as it is.
+
+    before: its state until then. status: of an import, what the person was imported as.
+    """
+    states = {} if before is None else {"": before}
+    apply(states, {"subscription": "", "type": kind, "status": status})
+    after = states.get("")
+    return None if after == before else after

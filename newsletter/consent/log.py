@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from newsletter.consent import fold, tree
 from newsletter.consent.event import SCHEMA, EventType, Evidence, canonical, commitment, timestamp
 from newsletter.errors import SchemaError
 from newsletter.store import ConsentEvent, Installation, Publication, Subscriber, Subscription
+
+_PIECE = 1000
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Subject:
     subscriber_id: int
     subscriber: str
     key: bytes
+    subscription_id: int
     subscription: str
     address: str
     publication: str
@@ -42,6 +46,7 @@ class Subject:
             subscriber_id=subscriber.id,
             subscriber=subscriber.public_id,
             key=subscriber.key,
+            subscription_id=subscription.id,
             subscription=subscription.public_id,
             address=subscriber.address,
             publication=publication.slug,
@@ -82,9 +87,10 @@ def record_many(
     now: datetime,
 ) -> int:
     """Append one event for each subject, in order; returns the first one's position."""
-    first, _key = _take_positions(session, len(subjects))
+    taken = _take_positions(session, len(subjects))
+    states = _states(session, {subject.subscription_id for subject, _ in subjects})
     rows = []
-    for position, (subject, evidence) in enumerate(subjects, first):
+    for position, (subject, evidence) in enumerate(subjects, taken.first):
         fields = _common(kind, position, now) | evidence.fields()
         fields |= {
             "publication": subject.publication,
@@ -92,9 +98,14 @@ def record_many(
             "subscription": subject.subscription,
             "address": subject.address,
         }
-        rows.append(_row(position, fields, subject.key, subject.subscriber_id))
-    session.execute(insert(ConsentEvent), rows)
-    return first
+        row = _row(position, fields, subject.key)
+        state = fold.follows(kind, states.get(subject.subscription_id), evidence.status)
+        if state is not None:
+            states[subject.subscription_id] = state
+        row |= {"subscriber_id": subject.subscriber_id, "state": state}
+        rows.append(row | {"subscription_id": subject.subscription_id})
+    _append(session, taken, rows)
+    return taken.first
 
 
 def record_erasure(
@@ -115,13 +126,43 @@ def record_erasure(
     session.execute(
         update(ConsentEvent)
         .where(ConsentEvent.subscriber_id == subscriber.id)
-        .values(body=None, subscriber_id=None)
+        .values(body=None, subscriber_id=None, subscription_id=None, state=None)
     )
-    position, key = _take_positions(session, 1)
-    fields = _common(EventType.ERASED, position, now)
+    taken = _take_positions(session, 1)
+    fields = _common(EventType.ERASED, taken.first, now)
     fields |= {"actor": evidence.actor, "channel": evidence.channel, "closed": closed}
-    session.execute(insert(ConsentEvent), [_row(position, fields, key, None)])
-    return position
+    _append(session, taken, [_row(taken.first, fields, taken.key)])
+    return taken.first
+
+
+def record_recovery(session: Session, *, kept: str, found: str, now: datetime) -> int:
+    """Begin the next log: its first leaf is an event that names what was signed and what is there.
+
+    kept: the signed note that was kept outside of the database. found: the newest one in it, ""
+    when there is none. All events from before are leaves of the new tree too, in their order. The
+    event is about nobody. Returns its position; ends a halt.
+    """
+    taken = _take_positions(session, 1)
+    fields = _common(EventType.RECOVERED, taken.first, now)
+    fields |= {"actor": "operator", "channel": "command", "kept": kept, "found": found}
+    row = _row(taken.first, fields, taken.key)
+    session.execute(insert(ConsentEvent), [row])
+    log = taken.log + 1
+    session.execute(
+        update(Installation)
+        .values(log_number=log, recovery_position=taken.first, log_fault=None, verified_size=0)
+        .execution_options(synchronize_session=False)
+    )
+    tree.append(session, [row["commitment"]], log=log, size=0)
+    for start in range(0, taken.first, _PIECE):
+        piece = session.scalars(
+            select(ConsentEvent.commitment)
+            .where(ConsentEvent.position.between(start, min(start + _PIECE, taken.first) - 1))
+            .order_by(ConsentEvent.position)
+        )
+        tree.append(session, piece, log=log, size=start + 1)
+    session.expire_all()
+    return taken.first
 
 
 def entries(
@@ -137,8 +178,17 @@ def entries(
             yield Entry(row.position, row.commitment, json.loads(row.body) if row.body else {})
 
 
-def _take_positions(session: Session, count: int) -> tuple[int, bytes]:
-    """The first of `count` positions, and the installation's key.
+@dataclass(frozen=True)
+class _Taken:
+    """Positions for new events, from `first` on; the installation's key; the number of the log."""
+
+    first: int
+    key: bytes
+    log: int
+
+
+def _take_positions(session: Session, count: int) -> _Taken:
+    """The next `count` positions.
 
     The UPDATE locks the row until the transaction ends: a rollback gives the positions back, and
     the next writer waits. So there is no gap and no fork.
@@ -147,12 +197,34 @@ def _take_positions(session: Session, count: int) -> tuple[int, bytes]:
     taken = session.execute(
         update(Installation)
         .values(log_size=Installation.log_size + count)
-        .returning(Installation.log_size, Installation.log_key)
+        .returning(Installation.log_size, Installation.log_key, Installation.log_number)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if taken is None:
         raise SchemaError("The database has no installation in it: newsletter migrate")
-    return taken.log_size - count, taken.log_key
+    return _Taken(taken.log_size - count, taken.log_key, taken.log_number)
+
+
+def _append(session: Session, taken: _Taken, rows: list[dict[str, Any]]) -> None:
+    """The events and their leaves."""
+    session.execute(insert(ConsentEvent), rows)
+    commitments = [row["commitment"] for row in rows]
+    tree.append(session, commitments, log=taken.log, size=taken.first)
+
+
+def _states(session: Session, subscription_ids: set[int]) -> dict[int, str]:
+    """What the log says so far of the state of each of these subscriptions."""
+    newest = (
+        select(func.max(ConsentEvent.position))
+        .where(ConsentEvent.subscription_id.in_(subscription_ids), ConsentEvent.state.is_not(None))
+        .group_by(ConsentEvent.subscription_id)
+    )
+    found = session.execute(
+        select(ConsentEvent.subscription_id, ConsentEvent.state).where(
+            ConsentEvent.position.in_(newest)
+        )
+    )
+    return {row.subscription_id: row.state for row in found}
 
 
 def _common(kind: EventType, position: int, now: datetime) -> dict[str, Any]:
@@ -165,13 +237,14 @@ def _common(kind: EventType, position: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def _row(
-    position: int, fields: dict[str, Any], key: bytes, subscriber_id: int | None
-) -> dict[str, Any]:
+def _row(position: int, fields: dict[str, Any], key: bytes) -> dict[str, Any]:
+    """The columns of an event that is about nobody; those of a person's are added."""
     body = canonical(fields)
     return {
         "position": position,
         "commitment": commitment(key, fields["event_id"], body),
         "body": body,
-        "subscriber_id": subscriber_id,
+        "subscriber_id": None,
+        "subscription_id": None,
+        "state": None,
     }

@@ -13,19 +13,30 @@ from newsletter.store.people import (
     Suppression,
     SuppressionReason,
 )
-from newsletter.store.record import ConsentEvent, Installation
+from newsletter.store.record import (
+    ConsentCheckpoint,
+    ConsentEvent,
+    ConsentTile,
+    Installation,
+    LedgerEntry,
+    LedgerKind,
+)
 from newsletter.store.schema import check_schema, create, migrate
 
 __all__ = [
     "Article",
     "Base",
+    "ConsentCheckpoint",
     "ConsentEvent",
+    "ConsentTile",
     "Delivery",
     "DeliveryState",
     "Digest",
     "DigestArticle",
     "DigestState",
     "Installation",
+    "LedgerEntry",
+    "LedgerKind",
     "LetterName",
     "LetterQuota",
     "Publication",

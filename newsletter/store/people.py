@@ -112,6 +112,8 @@ class Subscription(Base):
     pending_since: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+    # Of the one reminder that a pending subscription may get; None: none was sent.
+    reminded_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
     publication: Mapped[Publication] = relationship()

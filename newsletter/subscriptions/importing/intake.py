@@ -153,22 +153,26 @@ def _subscribe(
         for name, (subscriber, row) in zip(names, people, strict=True)
     ]
     session.execute(insert(Subscription), values)
+    found = session.execute(
+        select(Subscription.public_id, Subscription.id).where(Subscription.public_id.in_(names))
+    )
+    ids: dict[str, int] = {each.public_id: each.id for each in found}
     subjects = []
     for name, (subscriber, row) in zip(names, people, strict=True):
         subject = consent.Subject(
             subscriber_id=subscriber.id,
             subscriber=subscriber.public_id,
             key=subscriber.key,
+            subscription_id=ids[name],
             subscription=name,
             address=subscriber.address,
             publication=publication.slug,
         )
         subjects.append((subject, _evidence(row, status, source)))
     consent.record_many(session, consent.EventType.IMPORTED, subjects, now=now)
-    ids = session.execute(
-        select(Subscription.subscriber_id, Subscription.id).where(Subscription.public_id.in_(names))
-    )
-    return {each.subscriber_id: each.id for each in ids}
+    return {
+        subscriber.id: ids[name] for name, (subscriber, _row) in zip(names, people, strict=True)
+    }
 
 
 def _evidence(row: Row, status: Status, source: str) -> consent.Evidence:
