@@ -190,6 +190,7 @@ def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
         secret_key="s" * 40,
         hash_key=HASH_KEY.decode(),
         database_url=url,
+        consent_folder=str(tmp_path / "consent"),
     )
 
 

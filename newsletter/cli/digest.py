@@ -11,6 +11,7 @@ from newsletter.cli import installation, output
 from newsletter.cli.group import NounGroup
 from newsletter.cli.naming import digest_argument, find
 from newsletter.cli.preview import preview
+from newsletter.cli.signing import signed
 from newsletter.cli.testmail import test
 from newsletter.digests import approve as approving
 from newsletter.digests import compose
@@ -122,13 +123,18 @@ def show(*, digest_id: int, as_json: bool) -> None:
 def approve(*, digest_id: int) -> None:
     """Freeze a draft as it is now: neither articles nor templates change it any more.
 
+    Its mails will carry the consent log's checkpoint of this moment, so that every mailbox is a
+    witness of the log.
+
     \b
     newsletter digest approve 7
     """
-    with installation.opened() as here, store.transaction(here.engine) as session:
-        base_url = here.settings.base_url
-        found = find(session, digest_id)
-        approving.approve(session, found, base_url=base_url, now=installation.now())
+    with installation.opened() as here:
+        note = signed(here)
+        with store.transaction(here.engine) as session:
+            base_url, now = here.settings.base_url, installation.now()
+            found = find(session, digest_id)
+            approving.approve(session, found, base_url=base_url, now=now, checkpoint=note)
     click.echo(f"Digest {digest_id} is approved; send it with: newsletter send {digest_id}")
 
 

@@ -16,6 +16,7 @@ import click
 from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.progress import progress
+from newsletter.cli.signing import check_log
 from newsletter.errors import BadInput
 from newsletter.subscriptions import importing, publications
 from newsletter.subscriptions.importing import BadRow, Row, Tally
@@ -65,6 +66,7 @@ def import_(
     lines = _check_text(file)
     tally, invalid = Tally(), 0
     with installation.opened() as here, progress("importing") as report:
+        check_log(here)
         for rows, bad, number in _pieces(file):
             for each in bad:
                 click.echo(f"line {each.number}: {output.clean(each.reason)}", err=True)

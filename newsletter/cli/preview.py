@@ -12,6 +12,7 @@ import click
 from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.naming import digest_argument, find
+from newsletter.consent import checkpoint
 from newsletter.digests import preview as story
 from newsletter.mail.letters import Letter
 from newsletter.mail.message import Headers, build, list_id_of
@@ -39,7 +40,8 @@ def preview(*, digest_id: int, out: Path | None, show: bool) -> None:
         digest = find(session, digest_id)
         base_url = here.settings.base_url
         letter = story.letter(session, digest, base_url=base_url)
-        raw = build(letter, _headers(digest, base_url))
+        note = digest.frozen.get("checkpoint") if digest.frozen else checkpoint.newest(session)
+        raw = build(letter, _headers(digest, base_url, note))
     if out is None and not show:
         click.echo(f"Subject: {output.clean(letter.subject)}\n")
         click.echo(output.clean_lines(letter.text))
@@ -60,7 +62,7 @@ def _write(folder: Path, letter: Letter, raw: bytes) -> Path:
     return page
 
 
-def _headers(digest: store.Digest, base_url: str) -> Headers:
+def _headers(digest: store.Digest, base_url: str, note: str | None) -> Headers:
     """The headers that the mail to the invented reader would have."""
     publication = digest.publication
     host = urlsplit(base_url).hostname or ""
@@ -76,5 +78,6 @@ def _headers(digest: store.Digest, base_url: str) -> Headers:
         list_unsubscribe_url=f"{base_url}/unsubscribe/preview",
         list_unsubscribe_mailto=publication.unsubscribe_mailto,
         auto_submitted=False,
+        checkpoint=note,
         language=publication.language,
     )

@@ -12,6 +12,7 @@ from newsletter.cli import installation, output
 from newsletter.cli.group import NOT_DELIVERED
 from newsletter.cli.naming import digest_argument, find
 from newsletter.cli.progress import progress
+from newsletter.cli.signing import signed
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import audience, queue, status
 from newsletter.worker import Sender, smtp_transport, stop_on_signals
@@ -55,8 +56,8 @@ def send(
     """Send an approved digest, with a progress bar, until only mails that were put off are left.
 
     Nobody gets it twice: a second send goes on with what is left. Exit code 0 when every mail was
-    accepted or skipped with a reason, 3 when some are not out, failed or uncertain. Ctrl-C stops
-    cleanly; the same command goes on.
+    accepted or skipped with a reason, 3 when some are not out, failed or uncertain; 4, and nothing
+    is sent, when the consent log has a fault. Ctrl-C stops cleanly; the same command goes on.
 
     \b
     newsletter send 7 --dry-run
@@ -90,6 +91,7 @@ def _leave_to_worker(
     here: installation.Installation, digest_id: int, at: datetime | None, *, as_json: bool
 ) -> None:
     now = installation.now()
+    signed(here)
     with store.transaction(here.engine) as session:
         queue.begin(session, find(session, digest_id), now=now, at=at)
     with store.reading(here.engine) as session:
@@ -114,6 +116,7 @@ def _send_now(
 ) -> None:
     logs.configure_beside_a_person(here.settings.log_level)
     transport = smtp_transport(here.settings)
+    signed(here)
     with store.transaction(here.engine) as session:
         queue.begin(session, find(session, digest_id), now=installation.now())
     with store.reading(here.engine) as session:

@@ -9,6 +9,7 @@ from newsletter.addresses import parse
 from newsletter.cli import installation, output
 from newsletter.cli.group import NOT_DELIVERED
 from newsletter.cli.naming import digest_argument, find
+from newsletter.cli.signing import signed
 from newsletter.digests.approve import frozen_now
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import queue
@@ -34,10 +35,13 @@ def test(ctx: click.Context, *, digest_id: int, address: str, as_json: bool) -> 
     with installation.opened() as here:
         logs.configure_beside_a_person(here.settings.log_level)
         transport = smtp_transport(here.settings)
+        note = signed(here)
         with store.transaction(here.engine) as session:
             digest = find(session, digest_id)
             base_url = here.settings.base_url
-            frozen = digest.frozen or frozen_now(session, digest, base_url=base_url)
+            frozen = digest.frozen or frozen_now(
+                session, digest, base_url=base_url, checkpoint=note
+            )
             made = queue.test(session, digest, to, installation.now(), frozen=frozen)
         try:
             with stop_on_signals() as stop:

@@ -42,7 +42,7 @@ def sign(session: Session, keyring: Keyring, *, now: datetime) -> str | None:
         raise RuntimeError("a checkpoint is signed over committed events only")
     installation = _installation(session, lock=True)
     _check_halt(installation)
-    kept = _kept(session, keyring, installation)
+    kept = _kept(session, keyring, installation, keyring.last_checkpoint())
     log, size = installation.log_number, installation.log_size
     if not size:
         return None
@@ -83,9 +83,12 @@ def guard(session: Session, keyring: Keyring) -> None:
     Raises LogFault, with the cure, when the log is halted, or is not the one that the checkpoint
     kept outside of the database was signed for.
     """
+    # Before the database: in between, another process may append and sign, and what is signed must
+    # not look newer than what was read.
+    note = keyring.last_checkpoint()
     installation = _installation(session)
     _check_halt(installation)
-    _kept(session, keyring, installation)
+    _kept(session, keyring, installation, note)
 
 
 def halt(session: Session, fault: str) -> None:
@@ -117,9 +120,10 @@ def _check_halt(installation: Installation) -> None:
         )
 
 
-def _kept(session: Session, keyring: Keyring, installation: Installation) -> Checkpoint | None:
+def _kept(
+    session: Session, keyring: Keyring, installation: Installation, note: str | None
+) -> Checkpoint | None:
     """The checkpoint kept outside, held against the log; None when there is none of this log."""
-    note = keyring.last_checkpoint()
     if note is None:
         return None
     try:

@@ -12,10 +12,18 @@ from newsletter.errors import WrongState
 from newsletter.store import Digest, DigestState
 
 
-def approve(session: Session, digest: Digest, *, base_url: str, now: datetime) -> None:
+def approve(
+    session: Session,
+    digest: Digest,
+    *,
+    base_url: str,
+    now: datetime,
+    checkpoint: str | None = None,
+) -> None:
     """draft -> approved, with the content as it is now.
 
-    base_url: the installation's public address, without a slash at its end.
+    base_url: the installation's public address, without a slash at its end. checkpoint: the
+        consent log's newest signed checkpoint, which every mail of the digest will carry.
 
     Raises WrongState for a digest that is no draft, or that has no article.
     """
@@ -27,15 +35,19 @@ def approve(session: Session, digest: Digest, *, base_url: str, now: datetime) -
         raise WrongState(
             f"Digest {digest.id} is {digest.state} already; only a draft can be approved."
         )
-    digest.approve(dict(frozen_now(session, digest, base_url=base_url)), now)
+    frozen = frozen_now(session, digest, base_url=base_url, checkpoint=checkpoint)
+    digest.approve(dict(frozen), now)
     session.flush()
 
 
-def frozen_now(session: Session, digest: Digest, *, base_url: str) -> Frozen:
+def frozen_now(
+    session: Session, digest: Digest, *, base_url: str, checkpoint: str | None = None
+) -> Frozen:
     """What approving would freeze at this moment; for previews and test mails of a draft."""
     publication = publication_values(digest.publication, base_url)
     return freeze(
         compose.content(session, digest),
         publication,
         archive_url=f"{publication['home_url']}archive/{digest.public_id}",
+        checkpoint=checkpoint,
     )

@@ -28,7 +28,8 @@ class Frozen(TypedDict):
     """A digest as it was approved; what the column `digest.frozen` holds.
 
     content: as Content.to_json makes it. subject, text, html: the letter with tokens in its slots.
-    slots: name to token. sha256: hex, over the canonical JSON of all the rest.
+    slots: name to token. checkpoint: the consent log's newest signed checkpoint at that time; None
+    when nothing was signed yet. sha256: hex, over the canonical JSON of all the rest.
     """
 
     version: int
@@ -37,14 +38,22 @@ class Frozen(TypedDict):
     text: str
     html: str
     slots: dict[str, str]
+    checkpoint: str | None
     sha256: str
 
 
-def freeze(content: Content, publication: Mapping[str, str], *, archive_url: str) -> Frozen:
+def freeze(
+    content: Content,
+    publication: Mapping[str, str],
+    *,
+    archive_url: str,
+    checkpoint: str | None = None,
+) -> Frozen:
     """The letter of `content`, rendered with a token in each slot.
 
     publication: as `publication_values` makes it. archive_url: where the digest can be read on
-        the web; the same for everybody.
+        the web; the same for everybody. checkpoint: the signed note that each mail's header will
+        carry.
     """
     slots = {name: f"slot{secrets.token_hex(16)}" for name in SLOTS}
     letter = letters.render(
@@ -70,6 +79,7 @@ def freeze(content: Content, publication: Mapping[str, str], *, archive_url: str
         text=letter.text,
         html=letter.html,
         slots=slots,
+        checkpoint=checkpoint,
         sha256="",
     )
     rest = {name: value for name, value in frozen.items() if name != "sha256"}

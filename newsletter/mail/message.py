@@ -43,6 +43,9 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")  # RFC 5646 §2.1
 _URL = re.compile(r"https?://[!-;=?-~]+")  # visible ASCII without < and >
 _MAILTO = re.compile(r"[!-;=?-~]+@[!-;=?-~]+")
 
+# A note of many lines that must come back to the byte: base64, folded, so that nothing on the way
+# takes it for words.
+CHECKPOINT_HEADER = "Consent-Log-Checkpoint"
 # Every field that a mail of ours can have; each stands in it at most once.
 HEADER_NAMES = (
     "From",
@@ -55,6 +58,7 @@ HEADER_NAMES = (
     "List-Unsubscribe",
     "List-Unsubscribe-Post",
     "Auto-Submitted",
+    CHECKPOINT_HEADER,
     "Content-Language",
     "MIME-Version",
     "Content-Type",
@@ -82,6 +86,7 @@ class Headers:
     list_unsubscribe_url: the one-click address (RFC 8058 §3.1); list_unsubscribe_mailto: an
         address, with "?subject=..." if wanted.
     auto_submitted: the mail answers something that a person just did (RFC 3834 §5).
+    checkpoint: a signed checkpoint of the consent log, whose witness the mailbox becomes.
     language: a BCP 47 tag for Content-Language.
     """
 
@@ -96,6 +101,7 @@ class Headers:
     list_unsubscribe_url: str | None = None
     list_unsubscribe_mailto: str | None = None
     auto_submitted: bool = False
+    checkpoint: str | None = None
     language: str | None = None
 
 
@@ -164,6 +170,8 @@ def _fields(subject: str, headers: Headers) -> list[tuple[str, str]]:
     fields += _unsubscribe_fields(headers)
     if headers.auto_submitted:
         fields.append(("Auto-Submitted", "auto-generated"))
+    if headers.checkpoint:
+        fields.append((CHECKPOINT_HEADER, _encoded_checkpoint(headers.checkpoint)))
     if headers.language:
         language = _checked("Content-Language", headers.language, _LANGUAGE)
         fields.append(("Content-Language", language))
@@ -185,6 +193,18 @@ def _unsubscribe_fields(headers: Headers) -> list[tuple[str, str]]:
     if headers.list_unsubscribe_url:
         fields.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))  # RFC 8058 §3.1
     return fields
+
+
+def _encoded_checkpoint(note: str) -> str:
+    """The note as base64, in lines of at most 76 characters, the first of which names the field."""
+    text = b64encode(note.encode()).decode()
+    room = _FOLD_AT - len(CHECKPOINT_HEADER) - 2
+    rest = text[room:]
+    lines = [
+        text[:room],
+        *(rest[at : at + _FOLD_AT - 1] for at in range(0, len(rest), _FOLD_AT - 1)),
+    ]
+    return "\r\n ".join(lines)
 
 
 def _checked(name: str, value: str, allowed: re.Pattern[str]) -> str:

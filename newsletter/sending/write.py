@@ -139,6 +139,7 @@ def _mail(
 ) -> Mail:
     delivery, publication = row.delivery, row.publication
     name = LetterName(delivery.letter)
+    checkpoint = None
     if delivery.address is None:
         raise BadInput("The delivery has no address.", "address")
     if name in (LetterName.DIGEST, LetterName.TEST):
@@ -146,6 +147,7 @@ def _mail(
         if content is None:
             raise BadInput("The digest has no approved content.", "digest")
         letter, language = _digest_letter(row, content, origin.links)
+        checkpoint = content.get("checkpoint")
     else:
         letter, language = _personal_letter(row, name, origin)
     return Mail(
@@ -153,7 +155,7 @@ def _mail(
         letter=name,
         sender=origin.envelope_sender or publication.from_address,
         recipient=delivery.address,
-        raw=build(letter, _headers(row, name, language, origin.links)),
+        raw=build(letter, _headers(row, name, language, origin.links, checkpoint)),
         mailbox_hash=parse_address(delivery.address).mailbox_hash(origin.hash_key),
         attempts=delivery.attempts,
         created_at=delivery.created_at,
@@ -222,7 +224,9 @@ def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:
     return found
 
 
-def _headers(row: _Row, name: LetterName, language: str, links: Links) -> Headers:
+def _headers(
+    row: _Row, name: LetterName, language: str, links: Links, checkpoint: str | None
+) -> Headers:
     delivery, publication = row.delivery, row.publication
     can_leave = name in _LEAVABLE
     return Headers(
@@ -237,6 +241,7 @@ def _headers(row: _Row, name: LetterName, language: str, links: Links) -> Header
         list_unsubscribe_url=_unsubscribe_url(row, links) if can_leave else None,
         list_unsubscribe_mailto=publication.unsubscribe_mailto if can_leave else None,
         auto_submitted=name in _AUTOMATIC,
+        checkpoint=checkpoint,
         language=language,
     )
 

@@ -26,6 +26,7 @@ from newsletter.web import (
     preferences,
     signup,
     site,
+    wellknown,
 )
 from newsletter.web.limits import Limits
 
@@ -71,6 +72,7 @@ def create_app(settings: config.Settings, engine: Engine | None = None) -> Flask
     access.add_routes(app, limits)
     archive.add_routes(app)
     health.add_routes(app)
+    wellknown.add_routes(app)
     prefix = urlsplit(settings.base_url).path
     if prefix:
         app.wsgi_app = _below(prefix, app.wsgi_app)  # type: ignore[assignment, method-assign]
@@ -93,7 +95,8 @@ def create_app_from_environment() -> Flask:
 def reserved_slugs(app: Flask) -> set[str]:
     """First parts of paths that are routes of their own, so that no publication may have them."""
     firsts = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()}
-    return {first for first in firsts if first and not first.startswith("<")}
+    # No slug begins with a dot.
+    return {first for first in firsts if first and not first.startswith(("<", "."))}
 
 
 def _below(prefix: str, wsgi_app: WSGIApplication) -> WSGIApplication:

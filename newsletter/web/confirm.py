@@ -1,7 +1,8 @@
 """The page behind the link in a confirmation mail: one button, and "this was not me".
 
 Looking changes nothing, however often a mail scanner looks; pressing the button confirms, and
-pressing it again shows the same page.
+pressing it again shows the same page. While the consent log has a fault nobody is confirmed;
+"this was not me" always works.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from datetime import timedelta
 
 from flask import Flask, Response, request
 
+from newsletter.consent import checkpoint
 from newsletter.store import SubscriptionState
 from newsletter.subscriptions import confirm
 from newsletter.web import client
@@ -56,6 +58,7 @@ def _accept(found: Named) -> Response:
         refusal = _refusal(found, view)
         if refusal is not None:
             return refusal
+        checkpoint.guard(session, site().keyring)
         view = confirm.accept(
             session,
             found.name,
@@ -92,6 +95,7 @@ def _deny(found: Named) -> Response:
 
 def _send_again(found: Named) -> Response:
     with database() as session:
+        checkpoint.guard(session, site().keyring)
         view = confirm.look(session, found.name)
         confirm.send_again(
             session,

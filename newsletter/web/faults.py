@@ -19,6 +19,7 @@ from newsletter.errors import (
     BadInput,
     BadLink,
     ConfigError,
+    LogFault,
     NewsletterError,
     NotFound,
     SchemaError,
@@ -40,6 +41,8 @@ _PAGES: tuple[tuple[type[NewsletterError], str, int], ...] = (
 )
 _BY_STATUS = {404: "not_found", 413: "too_large", 429: "too_many"}
 _RETRY_SECONDS = 30
+# A log is mended by a person.
+_MENDED_SECONDS = 3600
 
 
 def install(app: Flask, limits: Limits) -> None:
@@ -51,6 +54,14 @@ def install(app: Flask, limits: Limits) -> None:
             if isinstance(error, kind):
                 return _unavailable(error) if status == 503 else page(template, status=status)
         return _broken(error)
+
+    @app.errorhandler(LogFault)
+    def standing_still(error: LogFault) -> Response:
+        # Its words are about the log as a whole, and tell the operator what to do.
+        log.error("log_fault", endpoint=request.endpoint, fault=str(error))
+        answer = page("standing_still", status=503)
+        answer.headers["Retry-After"] = str(_MENDED_SECONDS)
+        return answer
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

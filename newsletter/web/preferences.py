@@ -9,6 +9,7 @@ from __future__ import annotations
 from flask import Flask, Response, request
 
 from newsletter import consent
+from newsletter.consent import checkpoint
 from newsletter.store import Publication, Subscription, SubscriptionState
 from newsletter.subscriptions import preferences
 from newsletter.web import client, language
@@ -134,6 +135,8 @@ def _asked_for(view: preferences.View) -> list[Publication]:
 
 def _change(name: str, wanted: preferences.Change) -> preferences.View:
     with database() as session:
+        if wanted.join:  # a sign-up; leaving goes on whatever is wrong with the log
+            checkpoint.guard(session, site().keyring)
         preferences.change(
             session,
             name,

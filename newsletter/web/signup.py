@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 from markupsafe import Markup
 
 from newsletter import consent
+from newsletter.consent import checkpoint
 from newsletter.store import Publication
 from newsletter.store.archive import Issue, latest
 from newsletter.subscriptions import publications, signup
@@ -73,6 +74,7 @@ def subscribe(slug: str) -> Response:
         language=form.shown.language,
     )
     with database() as session:
+        checkpoint.guard(session, site().keyring)
         signup.request(
             session,
             publications.find(session, slug),

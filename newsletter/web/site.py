@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from newsletter import store
 from newsletter.config import Settings
+from newsletter.consent.keyring import Keyring
 from newsletter.links import Links
 
 _NAME = "newsletter"
@@ -31,6 +32,11 @@ class Site:
     settings: Settings
     engine: Engine
     links: Links
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of the consent log, and its last checkpoint, as they are at this moment."""
+        return Keyring.of(self.settings)
 
     def url(self, path: str) -> str:
         """The public address of `path` (from /): made of base_url, never of the Host header."""

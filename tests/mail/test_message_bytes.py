@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import hashlib
 import re
@@ -18,7 +19,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from newsletter.errors import BadInput
-from newsletter.mail.message import Headers, build, check_wire, clean_line, list_id_of
+from newsletter.mail.message import (
+    CHECKPOINT_HEADER,
+    Headers,
+    build,
+    check_wire,
+    clean_line,
+    list_id_of,
+)
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", min_size=20)
 
@@ -278,3 +286,21 @@ def test_the_last_gate_refuses_what_is_not_our_mail(raw: bytes) -> None:
     assert raw != GOOD
     with pytest.raises(BadInput):
         check_wire(raw)
+
+
+@given(note=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=900))
+def test_a_checkpoint_comes_back_to_the_byte(note: str) -> None:
+    """The signed note is base64 on lines of at most 76; joined and decoded, it is the same."""
+    raw = build(Written(), replace(HEADERS, checkpoint=note))
+    head = raw.partition(b"\r\n\r\n")[0].decode()
+    field = re.search(rf"^{CHECKPOINT_HEADER}: [^\r]*(?:\r\n [^\r]*)*", head, re.MULTILINE)
+    assert field
+    assert max(map(len, field[0].split("\r\n"))) <= 76
+    value = "".join(field[0].partition(":")[2].split())
+    assert base64.b64decode(value, validate=True).decode() == note
+    assert "".join(str(parsed(raw)[CHECKPOINT_HEADER]).split()) == value
+
+
+def test_without_a_checkpoint_there_is_no_such_header() -> None:
+    """A letter that is no digest, or is from before the first checkpoint, has none."""
+    assert CHECKPOINT_HEADER.encode() not in build(Written(), HEADERS)

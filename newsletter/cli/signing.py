@@ -1,0 +1,30 @@
+"""What commands do with the consent log before people sign up or mail goes out by them."""
+
+from __future__ import annotations
+
+from newsletter import store
+from newsletter.cli.installation import Installation, now
+from newsletter.consent import checkpoint
+from newsletter.consent.keyring import Keyring
+
+
+def signed(here: Installation) -> str | None:
+    """The newest checkpoint, signed now if the log has grown; None while nothing is signed.
+
+    A machine without the signing key takes what another one signed last.
+
+    Raises LogFault, with the cure, when the log is not the one that was signed for.
+    """
+    keyring = Keyring.of(here.settings)
+    if keyring.is_complete:
+        with store.transaction(here.engine) as session:
+            return checkpoint.sign(session, keyring, now=now())
+    check_log(here)
+    with store.reading(here.engine) as session:
+        return checkpoint.newest(session)
+
+
+def check_log(here: Installation) -> None:
+    """Raises LogFault, with the cure, when nobody may be brought in and nothing be sent."""
+    with store.reading(here.engine) as session:
+        checkpoint.guard(session, Keyring.of(here.settings))
