@@ -74,8 +74,8 @@ def verify_inclusion(
             raise InvalidProof("the inclusion proof is too long")
         if at & 1 or at == last:
             found = node_hash(sibling, found)
-            while at & 1 == 0 and at != 0:
-                at, last = at >> 1, last >> 1
+            # Past the levels where a last node without a sibling stands for itself.
+            at, last = (each >> _trailing_zeros(at) for each in (at, last))
         else:
             found = node_hash(found, sibling)
         at, last = at >> 1, last >> 1
@@ -106,16 +106,15 @@ def verify_consistency(
     if not path:
         raise InvalidProof("the consistency proof is too short")
     at, last = old_size - 1, new_size - 1
-    while at & 1:
-        at, last = at >> 1, last >> 1
+    # §2.1.4.2 step 3: up from the old tree's last leaf as long as it is a right child.
+    at, last = (each >> _trailing_zeros(old_size) for each in (at, last))
     old = new = path[0]
     for sibling in path[1:]:
         if last == 0:
             raise InvalidProof("the consistency proof is too long")
         if at & 1 or at == last:
             old, new = node_hash(sibling, old), node_hash(sibling, new)
-            while at & 1 == 0 and at != 0:
-                at, last = at >> 1, last >> 1
+            at, last = (each >> _trailing_zeros(at) for each in (at, last))
         else:
             new = node_hash(new, sibling)
         at, last = at >> 1, last >> 1
@@ -209,6 +208,11 @@ class Frontier:
         for peak in reversed(self.peaks[:-1]):
             found = node_hash(peak, found)
         return found
+
+
+def _trailing_zeros(number: int) -> int:
+    """How many 0 bits a number above 0 ends with."""
+    return (number & -number).bit_length() - 1
 
 
 def _split(size: int) -> int:
