@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.orm import Session
 
-from newsletter import store
+from newsletter import consent, store
 from newsletter.links import Links
 from newsletter.sending import claim, queue
 from newsletter.sending.write import Mail, Origin, mails
@@ -31,6 +31,22 @@ FROZEN: dict[str, Any] = {
         "preferences_url": "@preferences@",
     },
 }
+
+
+_WAY = {
+    "pending": ("requested",),
+    "confirmed": ("requested", "confirmed"),
+    "unsubscribed": ("requested", "confirmed", "withdrawn"),
+    "bounced": ("requested", "confirmed", "bounced"),
+    "complained": ("requested", "confirmed", "complained"),
+}
+
+
+def tell_log(session: Session, subscription: store.Subscription, now: datetime) -> None:
+    """The events that led to the subscription's state: the gate asks the log, not the table."""
+    by = consent.Evidence(actor="subscriber", channel="form")
+    for kind in _WAY[subscription.state]:
+        consent.record(session, consent.EventType(kind), subscription, by, now=now)
 
 
 def approved_digest(session: Session, publication: store.Publication, now: datetime, **over: Any):
@@ -82,6 +98,11 @@ def many_readers(session: Session, publication: store.Publication, n: int, now: 
             for number in session.scalars(made.order_by(store.Subscriber.id))
         ],
     )
+    by = consent.Evidence(actor="operator", channel="import", status="confirmed")
+    rows = session.scalars(select(store.Subscription).where(store.Subscription.confirmed_at == now))
+    known = set(session.scalars(select(store.ConsentEvent.subscription_id)))
+    subjects = [(consent.Subject.of(row), by) for row in rows if row.id not in known]
+    consent.record_many(session, consent.EventType.IMPORTED, subjects, now=now)
 
 
 def states(engine: Engine) -> dict[str, int]:
@@ -99,3 +120,5 @@ def leave(engine: Engine, address: str, now: datetime) -> None:
             .where(store.Subscriber.address == address)
         ):
             subscription.end(store.SubscriptionState.UNSUBSCRIBED, now)
+            by = consent.Evidence(actor="subscriber", channel="link")
+            consent.record(session, consent.EventType.WITHDRAWN, subscription, by, now=now)

@@ -25,12 +25,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from newsletter.sending.gate import CANCELLED
-from newsletter.store import Delivery, DeliveryState, Digest, DigestState
+from newsletter.sending.gate import CANCELLED, halted
+from newsletter.store import Delivery, DeliveryState, Digest, DigestState, LetterName
 
 # Word for word the condition of the index ix_delivery_personal: with a parameter in its place,
 # SQLite would not use the index and read a million digest rows instead.
 PERSONAL = text("delivery.letter <> 'digest'")
+
+# What stands still while sending is halted would be claimed and given back without end.
+_GOES = or_(Delivery.letter != LetterName.WELCOME, ~halted())
 
 _OPEN = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.ARMED)
 _AT_ONCE = 1000  # rows changed in one statement by the chores: short transactions
@@ -50,7 +53,7 @@ def personal(
     """Take up to `limit` letters of a person's own (all but digests), the oldest first."""
     rows = (
         select(Delivery.id)
-        .where(PERSONAL, Delivery.state == DeliveryState.QUEUED)
+        .where(PERSONAL, Delivery.state == DeliveryState.QUEUED, _GOES)
         .order_by(Delivery.due_at, Delivery.id)
     )
     return _take(session, rows.limit(limit), owner, now + lease)
@@ -60,7 +63,9 @@ def digest(
     session: Session, digest_id: int, owner: str, *, limit: int, now: datetime, lease: timedelta
 ) -> list[Claim]:
     """Take up to `limit` mails of a digest; none unless it is being sent."""
-    is_sending = exists().where(Digest.id == digest_id, Digest.state == DigestState.SENDING)
+    is_sending = exists().where(
+        Digest.id == digest_id, Digest.state == DigestState.SENDING, ~halted()
+    )
     rows = (
         select(Delivery.id)
         .where(
@@ -74,15 +79,17 @@ def digest(
 
 
 def sending(session: Session) -> list[int]:
-    """The digests that are being sent, the oldest first."""
-    query = select(Digest.id).where(Digest.state == DigestState.SENDING).order_by(Digest.id)
+    """The digests that are being sent, the oldest first; none while sending is halted."""
+    query = (
+        select(Digest.id).where(Digest.state == DigestState.SENDING, ~halted()).order_by(Digest.id)
+    )
     return list(session.scalars(query))
 
 
 def waiting(session: Session, digest_ids: Iterable[int]) -> bool:
     """Whether there is something to claim: a letter of a person's own, or of these digests."""
     queued = Delivery.state == DeliveryState.QUEUED
-    conditions = [and_(PERSONAL, queued)]
+    conditions = [and_(PERSONAL, queued, _GOES)]
     conditions += [and_(Delivery.digest_id == number, queued) for number in digest_ids]
     return any(session.scalar(select(exists().where(where))) for where in conditions)
 
@@ -90,7 +97,7 @@ def waiting(session: Session, digest_ids: Iterable[int]) -> bool:
 def busy(session: Session, digest_ids: Iterable[int]) -> bool:
     """Whether something is queued or on its way: a person's own letter, or of these digests."""
     is_open = Delivery.state.in_(_OPEN)
-    conditions = [and_(PERSONAL, is_open)]
+    conditions = [and_(PERSONAL, is_open, _GOES)]
     conditions += [and_(Delivery.digest_id == number, is_open) for number in digest_ids]
     return any(session.scalar(select(exists().where(where))) for where in conditions)
 

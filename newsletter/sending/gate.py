@@ -17,17 +17,22 @@ from sqlalchemy import (
     String,
     bindparam,
     case,
+    exists,
+    func,
     literal,
+    not_,
     null,
     or_,
     select,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from newsletter.store import (
+    ConsentEvent,
     Delivery,
     Digest,
     DigestState,
+    Installation,
     LetterName,
     Subscription,
     SubscriptionState,
@@ -35,8 +40,12 @@ from newsletter.store import (
     SuppressionReason,
 )
 
-# Not a reason to skip: the mail waits until somebody resumes the digest.
+# Not reasons to skip: the mail waits until somebody resumes the digest, or mends the consent log.
 PAUSED = "paused"
+HALTED = "halted"
+WAITING = (PAUSED, HALTED)
+# The table says confirmed, and the consent log does not.
+UNRECORDED = "unrecorded"
 CANCELLED = "cancelled"
 ERASED = "erased"
 SUPPRESSED = "suppressed"
@@ -59,6 +68,29 @@ def why_not(letter: LetterName) -> ColumnElement[str | None]:
         word = literal(reason, String) if isinstance(reason, str) else reason
         reasons.append((condition, word))
     return case(*reasons, else_=null())
+
+
+def recorded(
+    subscription_id: InstrumentedAttribute[Any], *, around: type[Any]
+) -> ColumnElement[bool]:
+    """Whether the consent log says that a subscription is confirmed: its newest state there.
+
+    An expression about a row of the table `around`, in which `subscription_id` names it.
+    """
+    said = (
+        select(ConsentEvent.state)
+        .where(ConsentEvent.subscription_id == subscription_id, ConsentEvent.state.is_not(None))
+        .order_by(ConsentEvent.position.desc())
+        .limit(1)
+        .correlate(around)
+        .scalar_subquery()
+    )
+    return func.coalesce(said, "") == SubscriptionState.CONFIRMED
+
+
+def halted() -> ColumnElement[bool]:
+    """Whether sending stands still because the consent log did not verify."""
+    return exists().where(Installation.log_fault.is_not(None))
 
 
 def closed(session: Session, letter: LetterName, ids: Iterable[int]) -> set[int]:
@@ -108,6 +140,12 @@ def _not(state: SubscriptionState) -> tuple[ColumnElement[bool], ColumnElement[A
     return _state != state, _state
 
 
+# The log decides who gets mail that is not about themselves; the table only says the same.
+_halted = (halted(), HALTED)
+_unrecorded = (
+    not_(recorded(Delivery.subscription_id, around=Delivery)),
+    UNRECORDED,
+)
 _no_subscription = (_state.is_(None), ERASED)
 
 _REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
@@ -129,12 +167,14 @@ _REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
     ),
     # Opens a person's own data, so the person must exist; whether they still read us is no matter.
     LetterName.ACCESS: (_no_person, _blocked),
-    # Greets a reader: not one who has left already.
+    # Greets a reader: not one who has left already, nor one of whom the log knows no yes.
     LetterName.WELCOME: (
         _no_person,
         _no_subscription,
         _blocked,
         _not(SubscriptionState.CONFIRMED),
+        _halted,
+        _unrecorded,
     ),
     # Says "you have left": not to one who came back.
     LetterName.GOODBYE: (
@@ -143,8 +183,8 @@ _REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
         _blocked,
         _not(SubscriptionState.UNSUBSCRIBED),
     ),
-    # Consent, at the last moment: confirmed, not suppressed for whatever reason, and the digest
-    # neither cancelled nor paused.
+    # Consent, at the last moment: confirmed by the table and by the log, not suppressed for
+    # whatever reason, and the digest neither cancelled nor paused.
     LetterName.DIGEST: (
         _no_person,
         _no_subscription,
@@ -152,6 +192,8 @@ _REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
         _not(SubscriptionState.CONFIRMED),
         (_suppressed(), SUPPRESSED),
         (_digest_state != DigestState.SENDING, PAUSED),
+        _halted,
+        _unrecorded,
     ),
     # An operator's own mail to an address of their choice.
     LetterName.TEST: (_no_address,),

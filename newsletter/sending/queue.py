@@ -15,7 +15,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from newsletter.addresses import Address
-from newsletter.errors import WrongState
+from newsletter.errors import LogFault, WrongState
+from newsletter.sending.gate import halted, recorded
 from newsletter.store import (
     Delivery,
     DeliveryState,
@@ -55,10 +56,13 @@ def begin(session: Session, digest: Digest, *, now: datetime, at: datetime | Non
 
 
 def scheduled(session: Session, now: datetime) -> list[Digest]:
-    """The approved digests whose time has come, the earliest first; locked (PostgreSQL)."""
+    """The approved digests whose time has come, the earliest first; locked (PostgreSQL).
+
+    None while sending is halted.
+    """
     query = (
         select(Digest)
-        .where(Digest.state == DigestState.APPROVED, Digest.send_at <= now)
+        .where(Digest.state == DigestState.APPROVED, Digest.send_at <= now, ~halted())
         .order_by(Digest.send_at, Digest.id)
         .with_for_update(skip_locked=True)
     )
@@ -68,11 +72,12 @@ def scheduled(session: Session, now: datetime) -> list[Digest]:
 def unfinished(session: Session, digest_id: int | None = None) -> Digest | None:
     """A digest that is being sent and has readers without a row yet; locked (PostgreSQL).
 
-    One that another worker is queueing at this moment is left out. digest_id: only this one.
+    One that another worker is queueing at this moment is left out; none while sending is halted.
+    digest_id: only this one.
     """
     query = (
         select(Digest)
-        .where(Digest.state == DigestState.SENDING, Digest.queued_at.is_(None))
+        .where(Digest.state == DigestState.SENDING, Digest.queued_at.is_(None), ~halted())
         .order_by(Digest.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -85,15 +90,19 @@ def unfinished(session: Session, digest_id: int | None = None) -> Digest | None:
 def piece(session: Session, digest: Digest, *, size: int = PIECE, now: datetime) -> int:
     """Make the rows of the next `size` confirmed readers; how many readers these were.
 
+    Confirmed is who is so in the table and in the consent log.
+
     0 means that everybody has a row, and the digest's `queued_at` says since when.
 
-    Raises WrongState when the digest is not being sent.
+    Raises WrongState when the digest is not being sent, LogFault when sending is halted.
     """
     lock(session, digest)
     if digest.queued_at is not None:
         return 0
     if digest.state != DigestState.SENDING:
         raise WrongState(f"Digest {digest.id} is {digest.state}; it is not being sent.")
+    if session.scalar(select(halted())):
+        raise LogFault("Sending stands still. See what is wrong: newsletter consent verify --full")
     readers = session.execute(
         select(Subscription.id, Subscriber.id, Subscriber.address)
         .join(Subscriber, Subscriber.id == Subscription.subscriber_id)
@@ -101,6 +110,7 @@ def piece(session: Session, digest: Digest, *, size: int = PIECE, now: datetime)
             Subscription.publication_id == digest.publication_id,
             Subscription.state == SubscriptionState.CONFIRMED,
             Subscription.id > (digest.queued_up_to or 0),
+            recorded(Subscription.id, around=Subscription),
         )
         .order_by(Subscription.id)
         .limit(size)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from newsletter.mail.transport import Reply
 from newsletter.sending.claim import Claim, give_back
-from newsletter.sending.gate import PAUSED, why_not
+from newsletter.sending.gate import WAITING, why_not
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Mail
 from newsletter.store import Delivery, DeliveryState, LetterName
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
     ARMED = "armed"  # write the dot, now
     SKIPPED = "skipped"  # must not be mailed; the row says why
-    WAITS = "waits"  # the digest is paused; the row is queued again
+    WAITS = "waits"  # the digest is paused, or sending is halted; the row is queued again
     LOST = "lost"  # the row is no longer this worker's
 
 
@@ -73,7 +73,7 @@ def look(session: Session, mail: Mail, *, now: datetime) -> Verdict:
     if found is None:
         return Verdict.LOST
     reason = found[0]
-    if reason is None or reason == PAUSED:
+    if reason is None or reason in WAITING:
         return Verdict.WAITS if give_back(session, [mail.claim]) else Verdict.LOST
     changed = _settle(
         session, mail.claim, DeliveryState.SKIPPED, _CLAIMED, settled_at=now, reason=reason

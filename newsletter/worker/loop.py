@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from newsletter.config import Settings
 from newsletter.mail.transport import Transport
 from newsletter.sending import claim, status
+from newsletter.sending.gate import halted
 from newsletter.store import DigestState, public_id
 from newsletter.worker import beat, chores
 from newsletter.worker.connection import Connection
@@ -163,7 +164,7 @@ class Sender:
 
     def _is_idle(self, job: Job, *, wait: bool) -> bool:
         with job.read() as session:
-            if job.scope.digest_id is None:
+            if job.scope.digest_id is None or session.scalar(select(halted())):
                 return not claim.busy(session, job.scope.sending(session))
             found = status.of_digest(session, job.scope.digest_id)
         if found["state"] != DigestState.SENDING:
