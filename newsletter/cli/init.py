@@ -1,4 +1,4 @@
-"""`newsletter init`: a settings file and a database, where there were none."""
+"""`newsletter init`: a settings file, a database and a signing key, where there were none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AlreadyThere(NewsletterError):
 )
 @click.pass_context
 def init(ctx: click.Context, *, folder: Path | None, base_url: str) -> None:
-    """Make newsletter.toml with fresh secrets, and the database.
+    """Make newsletter.toml with fresh secrets, the database, and the key of the consent log.
 
     The settings file explains every setting and can be read only by you. What is there already is
     never overwritten.
@@ -51,9 +51,11 @@ def init(ctx: click.Context, *, folder: Path | None, base_url: str) -> None:
         # With a wrong --base-url or variable, trying again must not meet a half-made installation.
         file.unlink()
         raise
-    _make_database(settings)
+    key_folder = _make_database(settings)
     click.echo(f"Settings: {file}")
     click.echo(f"Database: {_place(settings)}")
+    if key_folder is not None:
+        click.echo(f"Signing key: {key_folder}; back it up apart from the database")
     click.echo(
         "Next: set base_url and smtp_url in the settings, then newsletter publication create"
     )
@@ -71,13 +73,14 @@ def _write_new(file: Path, text: str) -> None:
         opened.write(text)
 
 
-def _make_database(settings: config.Settings) -> None:
-
+def _make_database(settings: config.Settings) -> Path | None:
+    """The tables and the signing key; returns the folder that a key was made in."""
     database = installation.sqlite_file(settings)
     if database is not None:
         reserve(database)
     with installation.unchecked(settings) as here:
         store.create(here.engine, here.hash_key, installation.now())
+        return installation.make_key(here)
 
 
 def _place(settings: config.Settings) -> str:

@@ -91,6 +91,23 @@ def unchecked(settings: config.Settings) -> Iterator[Installation]:
         engine.dispose()
 
 
+def make_key(here: Installation) -> Path | None:
+    """Make the key that signs the consent log, where it was never signed before.
+
+    Where it was, a missing key is one that is lost or on another machine: a new one would only hide
+    that. Returns the folder that a key was made in, None when none was.
+    """
+    from newsletter.consent import Keyring, checkpoint  # noqa: PLC0415  # few commands make keys
+    from newsletter.store import reading  # noqa: PLC0415
+
+    keyring = Keyring.of(here.settings)
+    with reading(here.engine) as session:
+        was_signed = checkpoint.newest(session) is not None
+    if was_signed and not keyring.is_complete:
+        return None
+    return keyring.folder if keyring.create(here.settings.log_origin) else None
+
+
 def sqlite_file(settings: config.Settings) -> Path | None:
     """The file of a SQLite database; None for PostgreSQL."""
     name = settings.database_url.removeprefix(_SQLITE)

@@ -15,8 +15,9 @@ from newsletter.store import schema
 def migrate(*, as_json: bool) -> None:
     """Bring the database to the newest schema.
 
-    An empty database gets its tables. It works as a whole or changes nothing; make a backup first
-    all the same, there is no way back to an older version without one.
+    An empty database gets its tables, and a consent log that was never signed the key to sign it
+    with. The database is changed as a whole or not at all; make a backup first all the same, there
+    is no way back to an older version without one.
 
     \b
     newsletter backup before.db && newsletter migrate
@@ -34,9 +35,12 @@ def migrate(*, as_json: bool) -> None:
             schema.check_schema(here.engine)
             raise
         after = schema.revision(here.engine)
+        key_folder = installation.make_key(here)
     if as_json:
         output.emit_json({"from": before, "to": after})
     elif before == after:
         click.echo(f"The database is at the newest schema already: {after}")
     else:
         click.echo(f"The database went from {before or 'empty'} to {after}")
+    if key_folder is not None and not as_json:
+        click.echo(f"Signing key: {key_folder}; back it up apart from the database")

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from newsletter import config, store
 from newsletter.cli import installation
 from newsletter.cli.demo.site import Site
+from newsletter.consent import Keyring
 from newsletter.errors import BadInput
 from newsletter.mail.sink import Sink
 from newsletter.web import Server, create_app, make_server
@@ -60,11 +61,11 @@ class _Later:
 
 @contextmanager
 def raised(folder: Path) -> Iterator[Stage]:
-    """A stage in `folder`, which gets newsletter.toml, newsletter.db and mailbox/.
+    """A stage in `folder`, which gets newsletter.toml, newsletter.db, consent/ and mailbox/.
 
     Raises BadInput when there is an installation in it already.
     """
-    for name in (config.DEFAULT_FILE, "newsletter.db", "mailbox"):
+    for name in (config.DEFAULT_FILE, "newsletter.db", "consent", "mailbox"):
         if (folder / name).exists():
             raise BadInput(f"{folder / name} exists: choose an empty folder for the demo.", "keep")
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +77,7 @@ def raised(folder: Path) -> Iterator[Stage]:
         engine = store.connect(settings.database_url)
         stack.callback(engine.dispose)
         store.create(engine, settings.hash_key_bytes, installation.now())
+        Keyring.of(settings).create(settings.log_origin)
         later.app = create_app(settings, engine)
         site = Site(f"{server.url}/static/demo")
         site.url = stack.enter_context(_serving(site)).url
