@@ -30,9 +30,16 @@ class SchemaError(NewsletterError):
 
 
 class ConsentLogError(NewsletterError):
-    """The consent log does not verify: names the first fault and its position."""
+    """The consent log does not verify: names the first fault and its position.
+
+    `position` is that of the event where it shows; None when it shows at none.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, position: int | None = None) -> None:
+        self.position = position
+        super().__init__(message)
 
 
 class LogFault(NewsletterError):
