@@ -6,6 +6,7 @@ from newsletter import store
 from newsletter.cli.installation import Installation, now
 from newsletter.consent import checkpoint
 from newsletter.consent.keyring import Keyring
+from newsletter.errors import LogFault
 
 
 def signed(here: Installation) -> str | None:
@@ -17,8 +18,14 @@ def signed(here: Installation) -> str | None:
     """
     keyring = Keyring.of(here.settings)
     if keyring.is_complete:
-        with store.transaction(here.engine) as session:
-            return checkpoint.sign(session, keyring, now=now())
+        try:
+            with store.transaction(here.engine) as session:
+                return checkpoint.sign(session, keyring, now=now())
+        except LogFault as fault:
+            # The workers read it there.
+            with store.transaction(here.engine) as session:
+                checkpoint.halt(session, str(fault))
+            raise
     check_log(here)
     with store.reading(here.engine) as session:
         return checkpoint.newest(session)

@@ -47,17 +47,10 @@ def sign(session: Session, keyring: Keyring, *, now: datetime) -> str | None:
     if not size:
         return None
     before = _row(session, log)
-    if (
-        before
-        and before.size == size
-        and kept
-        and kept.size == size
-        and _is_todays(keyring, before)
-    ):
+    stored = _opened(keyring, log, before)
+    if before and kept == stored and before.size == size and _is_todays(keyring, before):
         return before.note
-    since = max(
-        (each for each in (kept, _opened(keyring, before)) if each), key=_size, default=None
-    )
+    since = max((each for each in (kept, stored) if each), key=_size, default=None)
     root = _grown_root(session, installation, since)
     note = keyring.signer.sign(Checkpoint(keyring.origin(log), size, root).text)
     # Outside first: what is signed is known there, whatever becomes of this transaction.
@@ -83,12 +76,21 @@ def guard(session: Session, keyring: Keyring) -> None:
     Raises LogFault, with the cure, when the log is halted, or is not the one that the checkpoint
     kept outside of the database was signed for.
     """
+    compare(session, keyring)
+    _check_halt(_installation(session))
+
+
+def compare(session: Session, keyring: Keyring) -> None:
+    """Hold the log against the checkpoint that is kept outside of the database, and nothing else.
+
+    For a session that has read nothing yet: what it sees must not be older than the checkpoint.
+
+    Raises LogFault, with the cure, when the log is not the one that was signed for.
+    """
     # Before the database: in between, another process may append and sign, and what is signed must
     # not look newer than what was read.
     note = keyring.last_checkpoint()
-    installation = _installation(session)
-    _check_halt(installation)
-    _kept(session, keyring, installation, note)
+    _kept(session, keyring, _installation(session), note)
 
 
 def halt(session: Session, fault: str) -> None:
@@ -115,8 +117,8 @@ def _set_fault(session: Session, fault: str) -> None:
 def _check_halt(installation: Installation) -> None:
     if installation.log_fault is not None:
         raise LogFault(
-            f"The consent log does not verify: {installation.log_fault}. Sign-up and sending stand "
-            "still until this finds nothing: newsletter consent verify --full"
+            f"The consent log has a fault: {installation.log_fault.rstrip('.')}. Sign-up and "
+            "sending stand still until this finds none: newsletter consent verify --full"
         )
 
 
@@ -167,20 +169,17 @@ def _check_recovery(
     session: Session, keyring: Keyring, installation: Installation, kept: Checkpoint
 ) -> None:
     """A checkpoint of an earlier log is fine once the recovery that ended that log names it."""
-    rows = session.execute(
-        select(ConsentEvent.body, ConsentEvent.position)
-        .where(ConsentEvent.position == installation.recovery_position)
-        .order_by(ConsentEvent.position)
+    body = session.scalar(
+        select(ConsentEvent.body).where(ConsentEvent.position == installation.recovery_position)
     )
-    for body, _position in rows:
-        fields = json.loads(body) if isinstance(body, bytes) else {}
-        try:
-            named = Checkpoint.parse(open_note(str(fields["kept"]), keyring.verifiers))
-        except (BadNote, KeyError):
-            continue
-        is_recovery = fields.get("type") == EventType.RECOVERED
-        if is_recovery and named.origin == kept.origin and named.size >= kept.size:
-            return
+    try:
+        fields = json.loads(body or b"")
+        named = Checkpoint.parse(open_note(fields["kept"], keyring.verifiers))
+        is_recovery = fields["type"] == EventType.RECOVERED
+    except (BadNote, ValueError, KeyError, TypeError, AttributeError):
+        is_recovery = False
+    if is_recovery and named.origin == kept.origin and named.size >= kept.size:
+        return
     raise LogFault(
         f"The last checkpoint was signed for the log {kept.origin}, the database has another one. "
         f"{_CURE}"
@@ -194,6 +193,8 @@ def _grown_root(session: Session, installation: Installation, since: Checkpoint 
     hashes say; these must agree.
     """
     log, size = installation.log_number, installation.log_size
+    if since and since.size > size:
+        raise LogFault(f"{since.size} events were signed for, the log has {size}. {_CURE}")
     read = tree.reader(session, log)
     try:
         frontier = merkle.Frontier.of(since.size, read) if since else merkle.Frontier()
@@ -225,15 +226,19 @@ def _add_events(session: Session, installation: Installation, frontier: merkle.F
             frontier.add(tree.leaf_hash(commitments[position]))
 
 
-def _opened(keyring: Keyring, row: ConsentCheckpoint | None) -> Checkpoint | None:
+def _opened(keyring: Keyring, log: int, row: ConsentCheckpoint | None) -> Checkpoint | None:
+    """What a stored checkpoint says; raises LogFault when it is not one of this log."""
     if row is None:
         return None
     try:
-        return Checkpoint.parse(open_note(row.note, keyring.verifiers))
+        found = Checkpoint.parse(open_note(row.note, keyring.verifiers))
+        if (found.origin, found.size) != (_origin(keyring, log), row.size):
+            raise BadNote("it belongs elsewhere")
     except BadNote as error:
         raise LogFault(
             f"The checkpoint over {row.size} events in the database is not ours: {error}. {_CURE}"
         ) from error
+    return found
 
 
 def _is_todays(keyring: Keyring, row: ConsentCheckpoint) -> bool:

@@ -36,8 +36,12 @@ def tidy(write: Write, now: datetime) -> None:
         log.info("digest_sent", digest=number)
 
 
-def begin_scheduled(write: Write, now: datetime) -> None:
-    """Begin the digests whose time has come."""
+def begin_scheduled(write: Write, now: datetime, sign: Callable[[], None]) -> None:
+    """Begin the digests whose time has come. sign: signs the consent log, before each digest."""
+    with write() as session:
+        if not queue.scheduled(session, now):
+            return
+    sign()
     with write() as session:
         begun = queue.scheduled(session, now)
         for digest in begun:

@@ -70,6 +70,8 @@ class Connection:
 
     def _claim(self) -> None:
         job, now = self._job, self._job.clock()
+        if job.rests():
+            return
         with job.read() as session:
             digests = job.scope.sending(session)
             if not claim.waiting(session, digests):
@@ -98,7 +100,7 @@ class Connection:
         for row in unwritable:
             self._unwritable(row)
         for mail in mails:
-            if self._job.ended():
+            if self._job.rests():
                 return
             self._renew()
             go_on = self._look(mail) if mail.claim.id in closed else self._hand_over(mail)
@@ -134,7 +136,7 @@ class Connection:
             return True
         self._job.relay.worked()
         # From here the relay waits for the dot.
-        if self._job.ended():
+        if self._job.rests():
             self._transport.abandon()
             return False
         with self._job.write() as session:

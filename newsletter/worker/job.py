@@ -19,6 +19,7 @@ from newsletter.sending import claim
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Origin
 from newsletter.worker.relay import Relay
+from newsletter.worker.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Job:
-    """The database, the relay's health, and the settings of one process that sends.
+    """The database, the relay's and the consent log's health, and the settings of one sender.
 
     owner: the worker's public id, which its claims carry. clock: the time, aware. ended: whether
     to stop: what is in flight is finished, nothing new is begun.
@@ -52,6 +53,7 @@ class Job:
     owner: str
     scope: Scope
     relay: Relay
+    watch: Watch
     clock: Callable[[], datetime]
     ended: Callable[[], bool]
     _turn: AbstractContextManager[Any] = field(init=False, repr=False)
@@ -61,6 +63,10 @@ class Job:
         # their turn; in SQLite's own queue they would sleep and look again.
         is_sqlite = self.engine.dialect.name == "sqlite"
         object.__setattr__(self, "_turn", Lock() if is_sqlite else nullcontext())
+
+    def rests(self) -> bool:
+        """Whether nothing new may be begun: at the end, or while nothing may be sent."""
+        return self.ended() or self.watch.stands_still.is_set()
 
     @property
     def origin(self) -> Origin:

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import Engine, select
 
 from newsletter.config import Settings
+from newsletter.consent.keyring import Keyring
 from newsletter.mail.transport import Transport
 from newsletter.sending import claim, status
 from newsletter.sending.gate import halted
@@ -26,6 +27,7 @@ from newsletter.worker import beat, chores
 from newsletter.worker.connection import Connection
 from newsletter.worker.job import Job, Scope
 from newsletter.worker.relay import Relay
+from newsletter.worker.watch import Watch
 
 log = structlog.get_logger()
 
@@ -89,8 +91,9 @@ class Sender:
             and test mails only. progress: called now and then with the counts of `digest_id`.
 
         Raises RelayProblem when `until_idle` and the relay refuses us for good, or cannot be
-        reached for about fifteen seconds; nobody was marked failed for it. Any other error of a
-        thread is raised as it is.
+        reached for about fifteen seconds; nobody was marked failed for it. Raises LogFault when
+        `until_idle` and the consent log has a fault; otherwise it waits until that is mended. Any
+        other error of a thread is raised as it is.
         """
         job = Job(
             engine=self._engine,
@@ -98,10 +101,14 @@ class Sender:
             owner=public_id(),
             scope=Scope(digest_id, digests),
             relay=self._relay,
+            watch=Watch(Keyring.of(self._settings), self._settings.checkpoint_every),
             clock=self._clock,
             ended=lambda: stop.is_set() or self._ending.is_set(),
         )
         self._ending.clear()
+        job.watch.look(job.read, job.write)
+        if until_idle and job.watch.fault:
+            raise job.watch.fault
         with job.write() as session:
             beat.begin(session, job.owner, job.clock())
         log.info("worker_started", worker=job.owner)
@@ -133,6 +140,8 @@ class Sender:
             more = self._round(job)
             if until_idle:
                 self._check_relay()
+                if job.watch.fault:
+                    raise job.watch.fault
                 if not more and self._is_idle(job, wait=wait):
                     chores.tidy(job.write, job.clock())
                     self._report(job, progress)
@@ -151,11 +160,17 @@ class Sender:
             with job.write() as session:
                 beat.renew(session, job.owner, now)
             self._renewed_at = seconds
-        if seconds - self._tidied_at > _TIDY_EVERY:
+        is_time_to_tidy = seconds - self._tidied_at > _TIDY_EVERY
+        if is_time_to_tidy:
+            job.watch.look(job.read, job.write)
+            self._tidied_at = seconds
+        if job.watch.stands_still.is_set():
+            return False
+        job.watch.sign_on_schedule(job.write, now, seconds=seconds)
+        if is_time_to_tidy:
             chores.tidy(job.write, now)
             if job.scope.digests and job.scope.digest_id is None:
-                chores.begin_scheduled(job.write, now)
-            self._tidied_at = seconds
+                chores.begin_scheduled(job.write, now, lambda: job.watch.sign(job.write, now))
         more = job.scope.digests and chores.queue_piece(job.write, now, job.scope.digest_id)
         with job.read() as session:
             if claim.waiting(session, job.scope.sending(session)):
