@@ -7,10 +7,12 @@ newsletter/locale/<language>/LC_MESSAGES with a compiled messages.mo; nothing el
 from __future__ import annotations
 
 import gettext
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
 from babel import Locale, UnknownLocaleError, negotiate_locale
+from babel.dates import format_datetime
 
 _CATALOGS = Path(__file__).resolve().parent / "locale"
 SOURCE_LANGUAGE = "en"
@@ -42,6 +44,12 @@ def locale_of(language: str) -> Locale:
         return Locale.parse(language.replace("-", "_"))
     except (ValueError, UnknownLocaleError):
         return Locale.parse(SOURCE_LANGUAGE)
+
+
+def moment(value: datetime | str, language: str) -> str:
+    """A moment (or its RFC 3339 form) in UTC, said so, as `language` writes it."""
+    parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return f"{format_datetime(parsed, 'd MMMM y, HH:mm', locale=locale_of(language))} UTC"
 
 
 def is_right_to_left(language: str) -> bool:

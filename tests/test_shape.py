@@ -262,12 +262,17 @@ def test_nothing_is_left_to_do() -> None:
         assert not marks.search(text), path
 
 
+# A stranger copies this program as one file: what it needs stands in it.
+ONE_FILE = {"newsletter/consent/receipt/verify_receipt.py": 600}
+
+
 def test_files_are_short() -> None:
     """300 lines are a question, 400 are an answer: split."""
     long = {
         str(path.relative_to(ROOT)): lines
         for path in modules(CODE)
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+        if (lines := len(path.read_text(encoding="utf-8").splitlines()))
+        > ONE_FILE.get(str(path.relative_to(ROOT)), 400)
     }
     assert long == {}
 

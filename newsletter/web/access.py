@@ -1,4 +1,4 @@
-"""What only the reader may see: consent history, all that is kept, and being forgotten.
+"""What only the reader may see: consent history and its proof, all that is kept, being forgotten.
 
 The link comes in a mail to the reader's own mailbox and is good for an hour.
 """
@@ -10,7 +10,9 @@ from datetime import timedelta
 
 from flask import Flask, Response, request
 
+from newsletter.consent import receipt
 from newsletter.errors import NotFound
+from newsletter.store import traces
 from newsletter.store.find import subscriber_by_public_id
 from newsletter.subscriptions import erase, preferences
 from newsletter.web import client, language
@@ -19,7 +21,13 @@ from newsletter.web.limits import Limits
 from newsletter.web.linked import Named, named
 from newsletter.web.pages import page
 from newsletter.web.preferences import look_of
-from newsletter.web.site import database, now, site
+from newsletter.web.site import database, keep_ledger, now, site
+
+# What the page's buttons ask for, and the name and kind of the file that they give.
+_RECEIPTS = {
+    "receipt": ("consent-receipt.json", "application/json"),
+    "receipt-page": ("consent-receipt.html", "text/html"),
+}
 
 
 def add_routes(app: Flask, limits: Limits) -> None:
@@ -30,7 +38,7 @@ def add_routes(app: Flask, limits: Limits) -> None:
 
 
 def own_data(link: str) -> Response:
-    """Show what is kept, or forget it."""
+    """Show what is kept, hand out its proof, or forget it."""
     found = _named(link)
     if request.method == "POST" and request.form.get("action") == "again":
         return _mail_again(found)
@@ -38,6 +46,8 @@ def own_data(link: str) -> Response:
         return page("access_expired", status=410)
     if request.method == "POST" and request.form.get("action") == "forget":
         return _forget(found, link)
+    if request.method == "POST" and request.form.get("action") in _RECEIPTS:
+        return _receipt(found, request.form["action"])
     return _show(found, link, ForgetForm())
 
 
@@ -82,6 +92,22 @@ def _show(found: Named, link: str, form: ForgetForm, *, status: int = 200) -> Re
     )
 
 
+def _receipt(found: Named, action: str) -> Response:
+    """The proof of the reader's events as a file. A POST: a checkpoint may be signed for it."""
+    with database() as session:
+        subscriber = subscriber_by_public_id(session, found.name)
+        if subscriber is None:
+            return page("nothing_kept", status=410)
+        made = receipt.build(session, site().keyring, subscriber, None, now=now())
+        chosen = language.settle(subscriber.language, first=subscriber.language)
+    name, kind = _RECEIPTS[action]
+    is_page = action == "receipt-page"
+    answer = Response(receipt.html(made, chosen) if is_page else receipt.written(made))
+    answer.mimetype = kind
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
 def _forget(found: Named, link: str) -> Response:
     form = ForgetForm(request.form)
     if not form.validate():
@@ -97,7 +123,9 @@ def _forget(found: Named, link: str) -> Response:
             hash_key=site().settings.hash_key_bytes,
             now=now(),
         )
-    erase.clean(site().engine)
+    keep_ledger()
+    # The file of a large installation is cleaned by the worker: it takes its time.
+    erase.clean(site().engine, patience=1, at_most=traces.SMALL)
     return page("forgotten")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from babel import Locale
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date
 from flask import Flask, g, has_request_context, request
 
 from newsletter import i18n
@@ -76,6 +76,4 @@ def day(value: date | str) -> str:
 
 def moment(value: datetime | str) -> str:
     """A moment (or its RFC 3339 form) in UTC, said so, as the page's language writes it."""
-    parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
-    written = format_datetime(parsed, "d MMMM y, HH:mm", locale=i18n.locale_of(current()))
-    return f"{written} UTC"
+    return i18n.moment(value, current())

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from newsletter import consent, store
+from newsletter.consent.receipt import verify_receipt
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_every_kind_of_event_has_its_words(
     client: FlaskClient, engine: Engine, link: str, reader: store.Subscription, now: Any
 ) -> None:
     """No event type or channel shows as a bare code."""
+    about_nobody = (consent.EventType.ERASED, consent.EventType.RECOVERED)
     channels = ("form", "link", "one-click", "preferences", "command", "import", "bounce")
     with store.transaction(engine) as session:
         mine = session.get(store.Subscription, reader.id)
@@ -46,7 +48,7 @@ def test_every_kind_of_event_has_its_words(
                 evidence = consent.Evidence(
                     actor="operator", channel=channel, source="<b>a list</b>"
                 )
-                if kind != consent.EventType.ERASED:
+                if kind not in about_nobody:
                     consent.record(session, kind, mine, evidence, now=now)
     text = client.get(link).text
     for kind in consent.EventType:
@@ -66,6 +68,51 @@ def test_everything_can_be_taken_along(client: FlaskClient, link: str) -> None:
     assert [event["type"] for event in kept["consent_events"]] == ["requested", "confirmed"]
 
 
+@pytest.fixture
+def keyring(settings: Any) -> consent.Keyring:
+    """The log's key, as init makes it."""
+    made = consent.Keyring.of(settings)
+    made.create(settings.log_origin)
+    return made
+
+
+def test_the_proof_can_be_taken_along(
+    client: FlaskClient, keyring: consent.Keyring, link: str, sign_up: Any, events: Any
+) -> None:
+    """A file that verifies without us, and the same to read; both name only this reader."""
+    sign_up("bob@example.net")
+    page = client.get(link).text
+    for action in ("receipt", "receipt-page"):
+        assert f'name="action" value="{action}"' in page
+    answer = client.post(link, data={"action": "receipt"})
+    assert answer.status_code == 200
+    assert answer.mimetype == "application/json"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["Cache-Control"] == "no-store"
+    made = verify_receipt.verify(answer.data, [keyring.signer.verifier.vkey])
+    assert made["newsletter"]["agreements"][0]["state"] == "confirmed"
+    assert b"bob@example.net" not in answer.data
+    answer = client.post(link, data={"action": "receipt-page"})
+    assert answer.mimetype == "text/html"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert "I have read and agree to the Privacy Policy" in answer.text
+    assert len(events()) == 3
+
+
+def test_the_proof_needs_a_log_that_was_not_changed(
+    client: FlaskClient, engine: Engine, keyring: consent.Keyring, link: str
+) -> None:
+    """When the log is not the one that was signed for, nothing is handed out."""
+    assert client.post(link, data={"action": "receipt"}).status_code == 200
+    with store.transaction(engine) as session:
+        row = session.get(store.ConsentEvent, 1)
+        assert row and row.body
+        row.body = row.body.replace(b'"link"', b'"form"')
+    answer = client.post(link, data={"action": "receipt"})
+    assert answer.status_code >= 500
+    assert "ada@" not in answer.text
+
+
 def test_the_link_is_good_for_an_hour(
     client: FlaskClient, reader: store.Subscription, path: Callable[..., str], mails: Any, dump: Any
 ) -> None:
@@ -76,6 +123,8 @@ def test_the_link_is_good_for_an_hour(
         client.get(old),
         client.get(f"{old}/data.json"),
         client.post(old, data={"action": "forget", "sure": "yes"}),
+        client.post(old, data={"action": "receipt"}),
+        client.post(old, data={"action": "receipt-page"}),
     ):
         assert answer.status_code == 410
         assert "ada@example.net" not in answer.text
