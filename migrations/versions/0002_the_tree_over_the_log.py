@@ -50,12 +50,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "ledger_entry",
-        sa.Column("id", NUMBER, nullable=False),
+        sa.Column("id", NUMBER, autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("mailbox_hash", sa.LargeBinary(length=32), nullable=False),
         sa.Column("publication", sa.String(length=64), nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("kind IN ('erased', 'withdrawn')", name=op.f("ck_ledger_entry_kind")),
+        sa.CheckConstraint(
+            "kind IN ('erased', 'withdrawn', 'blocked')", name=op.f("ck_ledger_entry_kind")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_entry")),
     )
     for column in (

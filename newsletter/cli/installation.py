@@ -46,6 +46,23 @@ class Installation:
         return Links(self.settings.base_url, tuple(self.settings.all_secret_keys))
 
 
+def keep_ledger(here: Installation) -> None:
+    """Write down outside of the database who left or was erased: after the commit.
+
+    A file that cannot be written is told, and does not undo what was done.
+    """
+    from newsletter.consent.ledger import Ledger  # noqa: PLC0415  # few commands need it
+
+    try:
+        Ledger.of(here.settings).catch_up(here.engine)
+    except OSError as error:
+        click.echo(
+            f"Note: {error.filename or here.settings.consent_folder}: {error.strerror}. Until the "
+            "ledger can be written, a restored backup would undo this; the worker tries again.",
+            err=True,
+        )
+
+
 def now() -> datetime:
     """The clock of the command line."""
     return datetime.now(UTC)

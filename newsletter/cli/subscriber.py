@@ -26,6 +26,12 @@ _STATES = ("pending", "confirmed", "unsubscribed", "bounced", "complained")
 publication_option = click.option(
     "--publication", "slug", metavar="SLUG", help="Only this publication; without it, all."
 )
+# Seconds for getting the file of a busy database to oneself.
+PATIENCE = 10
+PENDING = (
+    "Pending: the database is being read, and its file may hold traces until then. The worker "
+    "cleans it as soon as it can; newsletter tidy does too."
+)
 _yes_option = click.option("--yes", is_flag=True, help="Do not ask whether it is meant.")
 
 
@@ -143,7 +149,15 @@ def unsubscribe(*, address: str, slug: str | None, yes: bool, as_json: bool) -> 
         _ask(f"Unsubscribe {parsed.spelling} from {slug or 'everything'}?", yes=yes)
         evidence = consent.Evidence(actor="operator", channel="command")
         with store.transaction(here.engine) as session:
-            ended = leave.by_operator(session, parsed.key, slug, evidence, now=installation.now())
+            ended = leave.by_operator(
+                session,
+                parsed.key,
+                slug,
+                evidence,
+                hash_key=here.hash_key,
+                now=installation.now(),
+            )
+        installation.keep_ledger(here)
     if as_json:
         output.emit_json({"unsubscribed": ended})
     else:
@@ -158,7 +172,8 @@ def erase(*, address: str, yes: bool, as_json: bool) -> None:
     """Destroy all that is kept of a person (GDPR Art. 17). It cannot be undone.
 
     The consent log still verifies afterwards, and the mailbox stays suppressed for imports under a
-    keyed hash. Backups that you made keep the person: erase again after restoring one.
+    keyed hash. Backups that you made keep the person until you overwrite them; the ledger beside
+    the signing key has newsletter recover erase them again when one is put back.
 
     \b
     newsletter subscriber erase ada@example.net
@@ -175,15 +190,14 @@ def erase(*, address: str, yes: bool, as_json: bool) -> None:
             if found is not None:
                 now = installation.now()
                 forget(session, found, evidence, hash_key=here.hash_key, now=now)
-        cleaned = clean(here.engine)
+        installation.keep_ledger(here)
+        cleaned = clean(here.engine, patience=PATIENCE)
     if as_json:
-        output.emit_json({"erased": found is not None, "free_pages_overwritten": cleaned})
+        output.emit_json({"erased": found is not None, "pending": not cleaned})
         return
     click.echo("Erased.")
     if not cleaned:
-        click.echo(
-            "Traces stay in the database's write-ahead log until the next erasure.", err=True
-        )
+        click.echo(PENDING, err=True)
 
 
 @subscriber.command()

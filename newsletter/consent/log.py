@@ -109,23 +109,30 @@ def record_many(
 
 
 def record_erasure(
-    session: Session, subscriber: Subscriber, evidence: Evidence, *, now: datetime
+    session: Session,
+    subscriber: Subscriber,
+    evidence: Evidence,
+    *,
+    only: Subscription | None = None,
+    now: datetime,
 ) -> int:
     """Destroy what opens a person's events, and append an event that lists the closed positions.
 
     The list is what tells an erasure from a deletion behind our back. The event is about nobody:
     its key is the installation's own.
+
+    only: of the person's events those about this subscription. Their key stays with the others;
+        an event's random id is gone with its bytes, and without it the key opens nothing.
     """
+    which = ConsentEvent.subscriber_id == subscriber.id
+    if only is not None:
+        which &= ConsentEvent.subscription_id == only.id
     closed = list(
-        session.scalars(
-            select(ConsentEvent.position)
-            .where(ConsentEvent.subscriber_id == subscriber.id)
-            .order_by(ConsentEvent.position)
-        )
+        session.scalars(select(ConsentEvent.position).where(which).order_by(ConsentEvent.position))
     )
     session.execute(
         update(ConsentEvent)
-        .where(ConsentEvent.subscriber_id == subscriber.id)
+        .where(which)
         .values(body=None, subscriber_id=None, subscription_id=None, state=None)
     )
     taken = _take_positions(session, 1)
@@ -135,19 +142,24 @@ def record_erasure(
     return taken.first
 
 
-def record_recovery(session: Session, *, kept: str, found: str, now: datetime) -> int:
+def record_recovery(
+    session: Session, *, kept: str, found: str, after: int = 0, now: datetime
+) -> int:
     """Begin the next log: its first leaf is an event that names what was signed and what is there.
 
-    kept: the signed note that was kept outside of the database. found: the newest one in it, ""
-    when there is none. All events from before are leaves of the new tree too, in their order. The
-    event is about nobody. Returns its position; ends a halt.
+    kept: the signed note that was kept outside of the database, "" when it is lost. found: the
+    newest one in it, "" when there is none. after: the number of the log that `kept` is of: the
+    database may be from before an earlier recovery, and no log is begun twice.
+
+    All events from before are leaves of the new tree too, in their order. The event is about
+    nobody. Returns its position; ends a halt.
     """
     taken = _take_positions(session, 1)
     fields = _common(EventType.RECOVERED, taken.first, now)
     fields |= {"actor": "operator", "channel": "command", "kept": kept, "found": found}
     row = _row(taken.first, fields, taken.key)
     session.execute(insert(ConsentEvent), [row])
-    log = taken.log + 1
+    log = max(taken.log, after) + 1
     session.execute(
         update(Installation)
         .values(log_number=log, recovery_position=taken.first, log_fault=None, verified_size=0)

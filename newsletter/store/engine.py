@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
-_BUSY_SECONDS = 30
+# How long a writer waits for another on SQLite.
+BUSY_SECONDS = 30
 
 
 def connect(database_url: str) -> Engine:
@@ -22,7 +23,7 @@ def connect(database_url: str) -> Engine:
         engine = create_engine(
             database_url,
             # We begin transactions ourselves: Python's own rules would begin them too late.
-            connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
             hide_parameters=True,
         )
         event.listen(engine, "connect", _prepare_sqlite)

@@ -26,6 +26,8 @@ class LedgerKind(StrEnum):
 
     ERASED = "erased"
     WITHDRAWN = "withdrawn"
+    # "This was not me."
+    BLOCKED = "blocked"
 
 
 class Installation(Base):
@@ -54,7 +56,7 @@ class Installation(Base):
     log_fault: Mapped[str | None] = mapped_column(Text)
     # So many events were good when the log was last verified up to a signed checkpoint.
     verified_size: Mapped[int] = mapped_column(RowId, default=0, server_default=text("0"))
-    # Since when free pages of SQLite's file may hold what was erased; None: they do not.
+    # When somebody was erased last of whom SQLite's file may still hold traces; None: it does not.
     uncleaned_since: Mapped[datetime | None]
 
 
@@ -118,7 +120,8 @@ class LedgerEntry(Base):
     __tablename__ = "ledger_entry"
     __table_args__ = (one_of("kind", LedgerKind),)
 
-    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    # Microseconds of its time, or more: see newsletter.consent.ledger.
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=False)
     kind: Mapped[str] = mapped_column(String(16))
     mailbox_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     # The slug; None: all publications.

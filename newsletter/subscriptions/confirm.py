@@ -12,9 +12,11 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from newsletter import addresses, consent
+from newsletter.consent import ledger
 from newsletter.errors import BadLink
 from newsletter.store import (
     Delivery,
+    LedgerKind,
     LetterName,
     Publication,
     Subscription,
@@ -101,6 +103,8 @@ def deny(
         subscription.end(SubscriptionState.UNSUBSCRIBED, now)
     evidence = replace(evidence, message_id=delivery.message_id)
     consent.record(session, consent.EventType.BLOCKED, subscription, evidence, now=now)
+    slug = subscription.publication.slug
+    ledger.note(session, LedgerKind.BLOCKED, mailbox, publication=slug, now=now)
 
 
 def send_again(
@@ -116,6 +120,34 @@ def send_again(
     if found is None:
         return None
     _delivery, subscription = found
+    return _mail_again(session, subscription, evidence, hash_key=hash_key, now=now)
+
+
+def remind(
+    session: Session,
+    subscription: Subscription,
+    evidence: consent.Evidence,
+    *,
+    hash_key: bytes,
+    now: datetime,
+) -> bool:
+    """One more confirmation mail to somebody who did not answer, once in a pending stretch.
+
+    False when their mailbox takes none any more: it is blocked, or its quota is used up. They are
+    not asked again all the same.
+    """
+    subscription.reminded_at = now
+    return _mail_again(session, subscription, evidence, hash_key=hash_key, now=now) is not None
+
+
+def _mail_again(
+    session: Session,
+    subscription: Subscription,
+    evidence: consent.Evidence,
+    *,
+    hash_key: bytes,
+    now: datetime,
+) -> Delivery | None:
     mailbox = _mailbox(subscription, hash_key)
     if (
         subscription.state != SubscriptionState.PENDING

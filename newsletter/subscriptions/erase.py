@@ -7,19 +7,22 @@ mailbox under a keyed hash, so that no import mails it again.
 from __future__ import annotations
 
 from datetime import datetime
-from sqlite3 import OperationalError
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import ColumnElement, Engine, and_, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from newsletter import addresses, consent
+from newsletter.consent import ledger
 from newsletter.store import (
     Delivery,
     DeliveryState,
+    LedgerKind,
+    LetterName,
     Subscriber,
     Subscription,
     SuppressionReason,
     public_id,
+    traces,
 )
 from newsletter.store.find import suppress
 
@@ -36,49 +39,73 @@ def forget(
 ) -> None:
     """Destroy what is kept of a person (GDPR Art. 17), in one transaction.
 
-    The suppression blocks imports only; the person's own new sign-up ends it.
+    The suppression blocks imports only; the person's own new sign-up ends it. The edge has the
+    ledger written after the commit, and the file cleaned.
     """
     mailbox = addresses.parse(subscriber.address).mailbox_hash(hash_key)
+    destroy(session, subscriber, evidence, now=now)
     suppress(session, mailbox, SuppressionReason.ERASED, now=now)
+    ledger.note(session, LedgerKind.ERASED, mailbox, now=now)
+
+
+def destroy(
+    session: Session, subscriber: Subscriber, evidence: consent.Evidence, *, now: datetime
+) -> None:
+    """The same without suppression and ledger: for what nobody asked for, and for a recovery."""
     consent.record_erasure(session, subscriber, evidence, now=now)
-    _strip_deliveries(session, subscriber, now)
+    _strip_deliveries(session, Delivery.subscriber_id == subscriber.id, now)
+    _strip_deliveries(session, _test_mails_to(subscriber), now)
     session.execute(delete(Subscription).where(Subscription.subscriber_id == subscriber.id))
     session.execute(delete(Subscriber).where(Subscriber.id == subscriber.id))
+    traces.left(session, now)
     session.expire_all()
 
 
-def clean(engine: Engine) -> bool:
-    """Overwrite what SQLite still holds in its free pages and its write-ahead log.
+def end_evidence(
+    session: Session, subscription: Subscription, evidence: consent.Evidence, *, now: datetime
+) -> None:
+    """Destroy what is kept of one subscription; of its reader too, when it was their only one."""
+    subscriber = subscription.subscriber
+    others = select(func.count()).where(
+        Subscription.subscriber_id == subscriber.id, Subscription.id != subscription.id
+    )
+    if not session.scalar(others):
+        destroy(session, subscriber, evidence, now=now)
+        return
+    consent.record_erasure(session, subscriber, evidence, only=subscription, now=now)
+    _strip_deliveries(session, Delivery.subscription_id == subscription.id, now)
+    session.execute(delete(Subscription).where(Subscription.id == subscription.id))
+    traces.left(session, now)
+    session.expire_all()
 
-    Call it after the commit. secure_delete alone leaves traces; VACUUM and an emptied WAL leave
-    none. Returns False when somebody else was in the way: the next call does it. The erasure
-    itself is committed by then, so this raises nothing about a busy database.
+
+def clean(engine: Engine, *, patience: float = 5, at_most: int | None = None) -> bool:
+    """Overwrite what SQLite still holds of the erased: see newsletter.store.traces.
+
+    Call it after the commit. False: others were in the way, and it is pending.
     """
-    if engine.dialect.name != "sqlite":
-        return True
-    connection = engine.raw_connection()
-    try:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA query_only=OFF")
-        cursor.execute("VACUUM")
-        busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        cursor.close()
-        return not busy
-    except OperationalError:
-        return False
-    finally:
-        connection.close()
+    return traces.clean(engine, patience=patience, at_most=at_most)
 
 
-def _strip_deliveries(session: Session, subscriber: Subscriber, now: datetime) -> None:
+def _test_mails_to(subscriber: Subscriber) -> ColumnElement[bool]:
+    """Test mails that an operator sent to the person; they name no subscriber."""
+    # The first two words are those of the index ix_delivery_personal.
+    return and_(
+        text("delivery.letter <> 'digest'"),
+        Delivery.state.in_(list(DeliveryState)),
+        Delivery.letter == LetterName.TEST,
+        func.lower(Delivery.address) == subscriber.address.lower(),
+    )
+
+
+def _strip_deliveries(session: Session, which: ColumnElement[bool], now: datetime) -> None:
     """Leave of each delivery its digest and its state, so that totals still add up."""
-    of_person = Delivery.subscriber_id == subscriber.id
     session.execute(
         update(Delivery)
-        .where(of_person, Delivery.state.in_(_NOT_YET_SENT))
+        .where(which, Delivery.state.in_(_NOT_YET_SENT))
         .values(state=DeliveryState.SKIPPED, reason="erased", settled_at=now)
     )
-    for row_id in session.scalars(select(Delivery.id).where(of_person)).all():
+    for row_id in session.scalars(select(Delivery.id).where(which)).all():
         session.execute(
             update(Delivery)
             .where(Delivery.id == row_id)
@@ -90,6 +117,8 @@ def _strip_deliveries(session: Session, subscriber: Subscriber, now: datetime) -
                 address=None,
                 message_id=None,
                 content_sha256=None,
+                frozen=None,
+                reply_code=None,
                 reply_text=None,
             )
         )

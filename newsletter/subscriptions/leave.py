@@ -9,8 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from newsletter import addresses, consent
+from newsletter.consent import ledger
 from newsletter.errors import NotFound
 from newsletter.store import (
+    LedgerKind,
     LetterName,
     Publication,
     Subscription,
@@ -39,7 +41,12 @@ def look(session: Session, subscription_id: str) -> View | None:
 
 
 def by_reader(
-    session: Session, subscription_id: str, evidence: consent.Evidence, *, now: datetime
+    session: Session,
+    subscription_id: str,
+    evidence: consent.Evidence,
+    *,
+    hash_key: bytes,
+    now: datetime,
 ) -> View | None:
     """The reader leaves, at once (GDPR Art. 7(3)); a second time changes nothing (RFC 8058 §3.2).
 
@@ -48,7 +55,7 @@ def by_reader(
     subscription = subscription_by_public_id(session, subscription_id)
     if subscription is None:
         return None
-    withdraw(session, subscription, evidence, now=now)
+    withdraw(session, subscription, evidence, hash_key=hash_key, now=now)
     return _view(subscription)
 
 
@@ -58,6 +65,7 @@ def by_operator(
     slug: str | None,
     evidence: consent.Evidence,
     *,
+    hash_key: bytes,
     now: datetime,
 ) -> int:
     """An operator ends a person's subscriptions, all or one publication's; how many were ended.
@@ -78,7 +86,7 @@ def by_operator(
         query = query.where(Publication.slug == slug)
     ended = session.scalars(query).all()
     for subscription in ended:
-        withdraw(session, subscription, evidence, now=now)
+        withdraw(session, subscription, evidence, hash_key=hash_key, now=now)
     return len(ended)
 
 
@@ -100,14 +108,24 @@ def by_bounce(
 
 
 def withdraw(
-    session: Session, subscription: Subscription, evidence: consent.Evidence, *, now: datetime
+    session: Session,
+    subscription: Subscription,
+    evidence: consent.Evidence,
+    *,
+    hash_key: bytes,
+    now: datetime,
 ) -> None:
-    """End a living subscription with its event, and say goodbye where the publication does so."""
+    """End a living subscription with its event, and say goodbye where the publication does so.
+
+    The edge has the ledger written after the commit, so that no restored backup undoes it.
+    """
     if subscription.state not in _ALIVE:
         return
     was_confirmed = subscription.state == SubscriptionState.CONFIRMED
-    subscription.end(SubscriptionState.UNSUBSCRIBED, now)
-    consent.record(session, consent.EventType.WITHDRAWN, subscription, evidence, now=now)
+    end(session, subscription, evidence, now=now)
+    mailbox = addresses.parse(subscription.subscriber.address).mailbox_hash(hash_key)
+    slug = subscription.publication.slug
+    ledger.note(session, LedgerKind.WITHDRAWN, mailbox, publication=slug, now=now)
     if was_confirmed and subscription.publication.sends_goodbye:
         new_letter(
             session,
@@ -117,6 +135,14 @@ def withdraw(
             subscription,
             now=now,
         )
+
+
+def end(
+    session: Session, subscription: Subscription, evidence: consent.Evidence, *, now: datetime
+) -> None:
+    """End a living subscription with its event, and nothing else: for a recovery or old age."""
+    subscription.end(SubscriptionState.UNSUBSCRIBED, now)
+    consent.record(session, consent.EventType.WITHDRAWN, subscription, evidence, now=now)
 
 
 def _view(subscription: Subscription) -> View:

@@ -96,7 +96,7 @@ def change(
             said = replace(evidence, note=note, language=wanted.language)
             consent.record(session, consent.EventType.PREFERENCES, subscription, said, now=now)
         if subscription is not None and alive and publication.slug not in wanted.keep:
-            leave.withdraw(session, subscription, evidence, now=now)
+            leave.withdraw(session, subscription, evidence, hash_key=hash_key, now=now)
         elif not alive and publication.slug in wanted.join:
             address = addresses.parse(subscriber.address)
             ticked = replace(evidence, box_ticked=True, wording=wanted.join[publication.slug])

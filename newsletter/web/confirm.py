@@ -18,7 +18,7 @@ from newsletter.web import client
 from newsletter.web.limits import Limits
 from newsletter.web.linked import Named, named
 from newsletter.web.pages import page
-from newsletter.web.site import database, now, site
+from newsletter.web.site import database, keep_ledger, now, site
 
 
 def add_routes(app: Flask, limits: Limits) -> None:
@@ -90,6 +90,7 @@ def _deny(found: Named) -> Response:
             hash_key=site().settings.hash_key_bytes,
             now=now(),
         )
+    keep_ledger()
     return page("denied", publication=view.publication if view else None)
 
 

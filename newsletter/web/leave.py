@@ -15,7 +15,7 @@ from newsletter.subscriptions import leave
 from newsletter.web import client
 from newsletter.web.linked import named
 from newsletter.web.pages import page
-from newsletter.web.site import database, now
+from newsletter.web.site import database, keep_ledger, now, site
 
 _ALIVE = (SubscriptionState.PENDING, SubscriptionState.CONFIRMED)
 
@@ -42,5 +42,12 @@ def _leave(name: str) -> Response:
     is_one_click = request.form.get("List-Unsubscribe") == "One-Click"
     channel: Literal["one-click", "link"] = "one-click" if is_one_click else "link"
     with database() as session:
-        view = leave.by_reader(session, name, client.evidence(channel, "/unsubscribe/"), now=now())
+        view = leave.by_reader(
+            session,
+            name,
+            client.evidence(channel, "/unsubscribe/"),
+            hash_key=site().settings.hash_key_bytes,
+            now=now(),
+        )
+    keep_ledger()
     return page("left", publication=view.publication if view else None)

@@ -17,7 +17,7 @@ from newsletter.web.forms import DetailsForm, wording_shown
 from newsletter.web.limits import Limits
 from newsletter.web.linked import named
 from newsletter.web.pages import page
-from newsletter.web.site import database, now, reading, site
+from newsletter.web.site import database, keep_ledger, now, reading, site
 
 _ALIVE = (SubscriptionState.PENDING, SubscriptionState.CONFIRMED)
 
@@ -145,6 +145,7 @@ def _change(name: str, wanted: preferences.Change) -> preferences.View:
             hash_key=site().settings.hash_key_bytes,
             now=now(),
         )
+    keep_ledger()
     with reading() as session:
         view = preferences.look(session, name)
     assert view is not None  # noqa: S101 - preferences.change raises NotFound for an erased reader

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
+import structlog
 from flask import Flask, current_app, request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -18,7 +19,10 @@ from sqlalchemy.orm import Session
 from newsletter import store
 from newsletter.config import Settings
 from newsletter.consent.keyring import Keyring
+from newsletter.consent.ledger import Ledger
 from newsletter.links import Links
+
+log = structlog.get_logger()
 
 _NAME = "newsletter"
 # RFC 9110 §9.2.1: these promise to change nothing, and mail scanners rely on it.
@@ -64,6 +68,19 @@ def database() -> AbstractContextManager[Session]:
     if request.method in SAFE_METHODS:
         return store.reading(site().engine)
     return store.transaction(site().engine)
+
+
+def keep_ledger() -> None:
+    """Write down outside of the database who left or was erased: after the commit, and before the
+    answer.
+
+    When that cannot be done, the reader has left all the same, and is told so: the entry waits in
+    the database for the next one, or for the worker.
+    """
+    try:
+        Ledger.of(site().settings).catch_up(site().engine)
+    except OSError as error:
+        log.error("ledger_not_written", error=error.strerror)
 
 
 def now() -> datetime:

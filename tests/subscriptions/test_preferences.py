@@ -164,7 +164,10 @@ def test_links_of_the_forgotten_do_nothing(visitor, reader):
     before = len(visitor.events())
     with store.transaction(visitor.engine) as session:
         evidence = visitor.by("one-click")
-        assert leave.by_reader(session, subscription.public_id, evidence, now=visitor.now) is None
+        left = leave.by_reader(
+            session, subscription.public_id, evidence, hash_key=HASH_KEY, now=visitor.now
+        )
+        assert left is None
         assert preferences.look(session, reader.public_id) is None
         assert not preferences.send_access(
             session, reader.public_id, slug=None, hash_key=HASH_KEY, now=visitor.now
