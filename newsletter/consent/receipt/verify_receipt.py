@@ -46,6 +46,9 @@ _STATED_MAIL = (
     "publication", "letter", "message_id", "sha256", "state", "queued_at", "settled_at"
 )  # fmt: skip
 _STATED_LISTS = ("publications", "mails")
+_STATED_PERHAPS = (
+    "only_publication", "checkpoint_signed_at", "message_id", "sha256", "settled_at"
+)  # fmt: skip
 _NAMED = ("schema", "event_id", "type", "time", "actor", "channel")
 _ABOUT = ("publication", "subscriber", "subscription", "address")
 _ALIVE = ("pending", "confirmed")
@@ -304,20 +307,22 @@ def report(receipt: Json) -> str:
             if each[name]:
                 lines.append(f"  {words:<10} {each[name]}")
         if each["declared"]:
-            lines.append(f"  agreed to  “{each['declared']['wording']}”")
+            did = "agreed to" if each["confirmed_at"] else "was shown"
+            lines.append(f"  {did}  “{each['declared']['wording']}”")
             for name in ("wording_version", "privacy_url", "privacy_version"):
                 lines.append(f"    {name.replace('_', ' ')}: {each['declared'][name]}")
     lines += ["", "Proven events:", *(f"  {each}" for each in own["summary"])]
     stated = own["stated"]
     lines += ["", f"Only stated by the operator, at {stated['issued_at']}:"]
     for each in stated["publications"]:
-        who = f"{each['from_name']} <{each['from_address']}>, {each['postal_address']}"
+        where = each["postal_address"].replace("\n", ", ")
+        who = f"{each['from_name']} <{each['from_address']}>, {where}"
         lines.append(f"  {each['slug']} is {each['title']}, of {who}")
     for each in stated["mails"]:
-        lines.append(
-            f"  mail {each['message_id']} ({each['letter']}): {each['state']}, queued "
-            f"{each['queued_at']}, settled {each['settled_at']}, SHA-256 {each['sha256']}"
-        )
+        parts = [f"  mail {each['message_id']} ({each['letter']}), queued {each['queued_at']}"]
+        parts += [f"{each['state']} {each['settled_at'] or ''}".rstrip()]
+        parts += [f"SHA-256 {each['sha256']}"] if each["sha256"] else []
+        lines.append(", ".join(parts))
     return "\n".join(shown(line) for line in lines)
 
 
@@ -537,8 +542,10 @@ def _stated(stated: Json) -> Json:
     for row, wanted in rows:
         if not isinstance(row, dict) or tuple(row) != wanted:
             raise Invalid("statements", f"the operator states exactly {', '.join(wanted)}")
-        if any(type(row[n]) not in (str, type(None)) for n in wanted if n not in _STATED_LISTS):
-            raise Invalid("statements", "the operator states texts, and null for what is not known")
+        for name in wanted:
+            kinds = (str, type(None)) if name in _STATED_PERHAPS else (str,)
+            if name not in _STATED_LISTS and type(row[name]) not in kinds:
+                raise Invalid("statements", f"{name} is missing or of a wrong kind")
     return stated
 
 
