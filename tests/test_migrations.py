@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Engine, Text, inspect, select, text
 
-from newsletter import store
+from newsletter import consent, store
 from newsletter.errors import SchemaError
 from newsletter.resources import resource_dir
 from newsletter.store import schema
@@ -187,6 +187,44 @@ def test_check_schema(empty: Engine) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaError, match=r"revision 9999.*newer version"):
         store.check_schema(empty)
+
+
+def test_the_tree_over_an_older_log(
+    engine: Engine, make_publication: MakePublication, make_reader: MakeReader, now: datetime
+) -> None:
+    """0002 makes the same tiles and columns of the events that there are as recording them did."""
+    by = consent.Evidence(actor="subscriber", channel="form", status="confirmed")
+    ways = ["requested confirmed withdrawn requested", "imported complained", "requested blocked"]
+    ways += ["imported bounced blocked", "requested requested confirmed preferences requested"]
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        for number in range(110):
+            way = ways[number % len(ways)].split()
+            reader = make_reader(session, publication, f"reader-{number}@example.org")
+            for kind in way:
+                consent.record(session, consent.EventType(kind), reader, by, now=now)
+            if number == 50:
+                subscriber = reader.subscriber
+        consent.record_erasure(session, subscriber, by, now=now)
+
+    def log() -> tuple[object, ...]:
+        with store.reading(engine) as session:
+            tiles = session.execute(
+                select(store.ConsentTile.__table__).order_by(text("level, number"))
+            )
+            events = session.execute(
+                select(store.ConsentEvent.__table__).order_by(store.ConsentEvent.position)
+            )
+            installation = session.execute(select(store.Installation.__table__)).one()
+            return (tiles.all(), events.all(), installation)
+
+    before = log()
+    assert len(before[0]) == 3  # type: ignore[arg-type]  # two at the bottom, one above
+    schema.downgrade(engine, "0001")
+    with pytest.raises(SchemaError, match="newsletter migrate"):
+        store.check_schema(engine)
+    store.migrate(engine)
+    assert log() == before
 
 
 @pytest.mark.parametrize("revision", revisions()[:-1])

@@ -8,6 +8,7 @@ half of every key that ever signed, the newest last, so that old receipts stay v
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,8 +157,8 @@ class Keyring:
     def _replace(self, name: str, text: str) -> None:
         """Write a file so that a crash leaves the old one or the new one, whole."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self.folder / f".{name}.{os.getpid()}"
-        with _opened(fresh, os.O_CREAT | os.O_TRUNC) as number:
+        fresh = self.folder / f".{name}.{secrets.token_hex(4)}"
+        with _opened(fresh, os.O_CREAT | os.O_EXCL) as number:
             os.write(number, text.encode())
         fresh.replace(self.folder / name)
         self._sync_folder()
