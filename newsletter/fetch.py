@@ -22,6 +22,7 @@ from newsletter import __version__
 from newsletter.errors import NewsletterError
 
 MAX_REDIRECTS = 3
+NOT_FOUND = 404
 _AGENT = f"newsletter/{__version__}"
 # A gzip stream of this many bytes can become a thousand times as many before they are counted.
 _READ_BYTES = 16 * 1024
@@ -32,7 +33,14 @@ Resolver = Callable[[str, int], Iterable[str]]
 
 
 class FetchError(NewsletterError):
-    """A web address cannot be read; says which and why."""
+    """A web address cannot be read; says which and why.
+
+    `status` is what the server answered; None when there was no answer to read.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class _Forbidden(Exception):
@@ -89,7 +97,9 @@ def get(
     guard = _Guard(timeout, resolver, allow_private=allow_private)
     fetched = _ask(httpx.Request("GET", _checked(url), headers=_headers()), guard, limit)
     if not httpx.codes.is_success(fetched.status):
-        raise FetchError(f"{url} cannot be read: the server answered {fetched.status}.")
+        raise FetchError(
+            f"{url} cannot be read: the server answered {fetched.status}.", status=fetched.status
+        )
     return fetched
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import Engine
 
 from newsletter import store
+from newsletter.config import Settings
+from newsletter.consent import Keyring, checkpoint
 from newsletter.subscriptions.publications import RESERVED_SLUGS
 from newsletter.web.app import reserved_slugs
 
@@ -17,6 +21,8 @@ from newsletter.web.app import reserved_slugs
 @pytest.fixture
 def addresses(
     app: Flask,
+    engine: Engine,
+    settings: Settings,
     reader: store.Subscription,
     digest: store.Digest,
     sign_up: Callable[..., object],
@@ -25,8 +31,14 @@ def addresses(
 ) -> list[str]:
     """Every route of the app with real values, links that work among them."""
     sign_up("waiting@example.net")
+    keyring = Keyring.of(settings)
+    keyring.create(settings.log_origin)
+    with store.transaction(engine) as session:
+        checkpoint.sign(session, keyring, now=datetime.now(UTC))
     values = {
         "slug": "field-notes",
+        "log": "1",
+        "tile": "0/000.p/3",
         "name": digest.public_id,
         "filename": "style.css",
         "confirm": confirm_path("waiting@example.net").split("/")[-1],
