@@ -272,6 +272,38 @@ def test_relative_sqlite_file_lies_beside_the_settings(
     assert config.load(absolute, {}).settings.database_url == "sqlite:////var/lib/n.db"
 
 
+def test_relative_consent_folder_lies_beside_the_settings(tmp_path: Path) -> None:
+    """The signing key is found wherever a command is started; an absolute folder stays."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    file = write(folder / "newsletter.toml")
+    assert config.load(file, {}).settings.consent_folder == str(folder / "consent")
+    write(file, consent_folder='"/srv/keys"')
+    assert config.load(file, {}).settings.consent_folder == "/srv/keys"
+    assert load().settings.consent_folder == str(tmp_path / "consent")
+
+
+def test_the_name_of_the_log() -> None:
+    """Its public address without the scheme; a key's name has no plus sign."""
+    for base_url, name in (
+        ("https://news.example.org", "news.example.org/consent-log"),
+        ("https://example.org/letters/", "example.org/letters/consent-log"),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000/consent-log"),
+        ("https://example.org/a+b", "example.org/a%2Bb/consent-log"),
+    ):
+        assert load(base_url=base_url).settings.log_origin == name
+
+
+def test_the_signing_key_is_a_secret(tmp_path: Path) -> None:
+    """It can come from a file of its own, and no listing of the settings shows it."""
+    file = tmp_path / "key"
+    file.write_text("PRIVATE+KEY+name+00000000+secret\n")
+    settings = load(consent_key_file=str(file)).settings
+    assert settings.consent_key is not None
+    assert settings.consent_key.get_secret_value() == "PRIVATE+KEY+name+00000000+secret"
+    assert "PRIVATE" not in repr(settings)
+
+
 def test_relative_sqlite_file_without_settings_file(tmp_path: Path) -> None:
     """With the environment alone, the working directory is the place."""
     assert load().settings.database_url == f"sqlite:///{tmp_path}/newsletter.db"

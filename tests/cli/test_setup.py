@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import text
 
 from newsletter import store
 from newsletter.cli import main
+from newsletter.consent import Keyring, checkpoint
 from newsletter.store.schema import newest
 
 
@@ -34,6 +37,40 @@ def test_init_never_overwrites(home: Home) -> None:
     assert result.exit_code == 1
     assert "nothing was changed" in result.stderr
     assert (home.file.read_bytes(), home.database.read_bytes()) == before
+
+
+def test_init_makes_the_signing_key(tmp_path: Path) -> None:
+    """Beside the settings, named after the public address, and only its owner can read it."""
+    words = ["init", str(tmp_path), "--base-url", "https://example.org/letters"]
+    said = CliRunner().invoke(main, words)
+    assert said.exit_code == 0
+    folder = tmp_path / "consent"
+    assert f"Signing key: {folder}" in said.output
+    assert mode(folder) == 0o700
+    assert {mode(file) for file in folder.iterdir()} == {0o600}
+    assert Keyring(folder).signer.name == "example.org/letters/consent-log"
+    assert (folder / "key").read_text().strip() not in said.output
+
+
+def test_migrate_makes_the_key_of_a_log_that_was_never_signed(home: Home) -> None:
+    """An installation of an older version gets one. Where the log was signed, a missing key is one
+    that was lost, and no other one takes its place.
+    """
+    folder = home.folder / "consent"
+    shutil.rmtree(folder)
+    assert "Signing key" in home.run("migrate").output
+    before = (folder / "key").read_bytes()
+    home.publish()
+    home.bring_in("ada@example.net")
+    engine = store.connect(f"sqlite:///{home.database}")
+    with store.transaction(engine) as session:
+        checkpoint.sign(session, Keyring(folder), now=datetime.now(UTC))
+    engine.dispose()
+    assert "Signing key" not in home.run("migrate").output
+    assert (folder / "key").read_bytes() == before
+    (folder / "key").unlink()
+    assert "Signing key" not in home.run("migrate").output
+    assert not (folder / "key").exists()
 
 
 def test_init_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
