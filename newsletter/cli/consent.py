@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import click
@@ -12,14 +11,26 @@ from newsletter import store
 from newsletter.addresses import parse
 from newsletter.cli import installation, output
 from newsletter.cli.group import NounGroup
-from newsletter.cli.progress import progress
-from newsletter.errors import ConsentLogError, NotFound
+from newsletter.cli.logkey import checkpoint, key, rotate_key
+from newsletter.cli.receipt import prove, verify_receipt
+from newsletter.cli.verifying import verify
+from newsletter.cli.witness import check_witness
+from newsletter.errors import NotFound
 from newsletter.store.find import subscriber_by_key
 
 
 @click.group(cls=NounGroup)
 def consent() -> None:
     """Read or check the log of what people declared and withdrew."""
+
+
+consent.add_command(prove)
+consent.add_command(verify_receipt)
+consent.add_command(verify)
+consent.add_command(key)
+consent.add_command(rotate_key)
+consent.add_command(checkpoint)
+consent.add_command(check_witness)
 
 
 @consent.command()
@@ -49,38 +60,6 @@ def log(*, address: str | None, as_json: bool) -> None:
                 as_json=as_json,
                 nothing="The log is empty.",
             )
-
-
-@consent.command()
-@output.json_option
-@click.pass_context
-def verify(ctx: click.Context, *, as_json: bool) -> None:
-    """Check every position and commitment, and that the states follow from the log.
-
-    Exit code 4, with the first fault and its position, when something does not fit.
-
-    \b
-    newsletter consent verify && echo whole
-    """
-    with installation.opened() as here, store.reading(here.engine) as session:
-        try:
-            with progress("checking events") as report:
-                result = record.verify(session, report)
-        except ConsentLogError as error:
-            if not as_json:
-                raise
-            output.emit_json({"ok": False, "fault": str(error)})
-            ctx.exit(error.exit_code)
-    states = dict(sorted(Counter(result.states.values()).items()))
-    if as_json:
-        output.emit_json(
-            {"ok": True, "events": result.events, "erased": result.erased, "states": states}
-        )
-        return
-    click.echo(
-        f"The log verifies: {result.events} events, {result.erased} of them erased; "
-        f"subscriptions: {output.cell(states) or 'none'}"
-    )
 
 
 def _row(entry: record.Entry, *, whole: bool) -> dict[str, Any]:

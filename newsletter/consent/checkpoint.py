@@ -11,7 +11,7 @@ import hmac
 import json
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from newsletter.consent import merkle, tree
@@ -46,6 +46,8 @@ def sign(session: Session, keyring: Keyring, *, now: datetime) -> str | None:
     log, size = installation.log_number, installation.log_size
     if not size:
         return None
+    if kept and kept.size < size:
+        _put_back(session, keyring, kept, log=log, now=now)
     before = _row(session, log)
     stored = _opened(keyring, log, before)
     if before and kept == stored and before.size == size and _is_todays(keyring, before):
@@ -59,9 +61,22 @@ def sign(session: Session, keyring: Keyring, *, now: datetime) -> str | None:
         before.note = note
         before.signed_at = now
     else:
-        session.add(ConsentCheckpoint(log=log, size=size, note=note, signed_at=now))
+        _add(session, log, size, note, now)
     session.flush()
     return note
+
+
+def put_back(session: Session, keyring: Keyring, *, now: datetime) -> bool:
+    """Whether the kept checkpoint was missing beside the events, and is there again.
+
+    A crash between the file and the commit leaves it so, or somebody's hand. Raises LogFault when
+    it was signed for another log.
+    """
+    installation = _installation(session, lock=True)
+    kept = _kept(session, keyring, installation, keyring.last_checkpoint())
+    return kept is not None and _put_back(
+        session, keyring, kept, log=installation.log_number, now=now
+    )
 
 
 def newest(session: Session) -> str | None:
@@ -270,3 +285,22 @@ def _installation(session: Session, *, lock: bool = False) -> Installation:
     if found is None:
         raise SchemaError("The database has no installation in it: newsletter migrate")
     return found
+
+
+def _put_back(
+    session: Session, keyring: Keyring, kept: Checkpoint, *, log: int, now: datetime
+) -> bool:
+    newest = _row(session, log)
+    note = keyring.last_checkpoint()
+    if note is None or (newest is not None and newest.size >= kept.size):
+        return False
+    _add(session, log, kept.size, note, now)
+    return True
+
+
+def _add(session: Session, log: int, size: int, note: str, now: datetime) -> None:
+    """Checkpoints are numbered without a gap, so that one that is taken away is missed."""
+    newest = session.scalar(select(func.max(ConsentCheckpoint.id))) or 0
+    row = ConsentCheckpoint(id=newest + 1, log=log, size=size, note=note, signed_at=now)
+    session.add(row)
+    session.flush()

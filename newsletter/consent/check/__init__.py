@@ -114,6 +114,7 @@ def verify(
     else:
         met += _check_whole(session, here, notes, closures)
     kept.finish(session, closures.recoveries)
+    _check_known(session, here, notes)
     states.check(session)
     if progress:
         progress(size - start, size - start)
@@ -171,10 +172,14 @@ def _check_whole(
     if (log := session.scalar(stray.limit(1))) is not None:
         raise ConsentLogError(f"there are hashes of a log {log}, which never was")
     signed.check_numbers(session, here.log_number)
+    return former.check(session, notes, closures.recoveries)
+
+
+def _check_known(session: Session, here: Installation, notes: signed.Notes) -> None:
+    """The next check may begin where the last one ended: at a checkpoint."""
     known = here.verified_size
     if known and not signed.at_size(session, notes, log=here.log_number, size=known):
         raise fault.at(known - 1, "so many events were never verified: no checkpoint is over them")
-    return former.check(session, notes, closures.recoveries)
 
 
 def _erased(session: Session) -> int:

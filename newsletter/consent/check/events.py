@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Row, Select, select
@@ -70,6 +71,7 @@ def check(row: Row[Any], closures: Closures, log_key: bytes) -> None:
     _check_state(row, fields)
 
 
+@cache
 def _query() -> Select[Any]:
     earlier = aliased(ConsentEvent)
     before = (

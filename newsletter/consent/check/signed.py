@@ -184,8 +184,7 @@ class Kept:
         if session.scalar(query) is None:
             raise fault.at(
                 kept.size - 1,
-                f"the checkpoint over {kept.size} events is missing in the database; "
-                "newsletter consent checkpoint puts it back",
+                f"the checkpoint over {kept.size} events is missing in the database",
             )
 
     @staticmethod
