@@ -13,6 +13,7 @@ from newsletter.cli.group import NOT_DELIVERED
 from newsletter.cli.naming import digest_argument, find
 from newsletter.cli.progress import progress
 from newsletter.cli.signing import signed
+from newsletter.errors import LogFault
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import audience, queue, status
 from newsletter.worker import Sender, smtp_transport, stop_on_signals
@@ -122,6 +123,7 @@ def _send_now(
     with store.reading(here.engine) as session:
         expected = audience.count(session, find(session, digest_id)).receivers
         expected += status.of_digest(session, digest_id)["total"]
+    fault: LogFault | None = None
     with stop_on_signals() as stop, progress("sending") as report:
 
         def tell(found: dict[str, Any]) -> None:
@@ -135,12 +137,17 @@ def _send_now(
         except RelayProblem as error:
             # Nobody is marked failed for it: the summary says what is left.
             click.echo(f"The relay does not take mail: {output.clean(str(error))}", err=True)
+        except LogFault as error:
+            click.echo(f"Error: {output.clean(str(error))}", err=True)
+            fault = error
     with store.reading(here.engine) as session:
         found = status.of_digest(session, digest_id)
     if as_json:
         output.emit_json(found)
     else:
         _say_result(found)
+    if fault is not None:
+        click.get_current_context().exit(fault.exit_code)
     if not _all_fine(found):
         click.get_current_context().exit(NOT_DELIVERED)
 

@@ -16,6 +16,7 @@ import click
 
 from newsletter.cli import installation
 from newsletter.errors import NewsletterError
+from newsletter.sending import standing
 from newsletter.web import Server, create_app, make_server
 from newsletter.worker import run_worker
 
@@ -36,7 +37,8 @@ def serve(*, host: str | None, port: int | None, no_worker: bool) -> None:
     """Run the web app on a production server, and the sending worker beside it.
 
     SIGTERM and Ctrl-C end it cleanly: requests and mails that are under way are finished. Put a
-    reverse proxy with TLS before it. Without smtp_url nothing is sent.
+    reverse proxy with TLS before it. Without smtp_url nothing is sent. While the consent log has a
+    fault nobody is signed up and nothing is sent, and it says what to do; leaving always works.
 
     \b
     newsletter serve

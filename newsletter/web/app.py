@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import structlog
 from flask import Flask
 from sqlalchemy import Engine
 from werkzeug.routing import BaseConverter
 
 from newsletter import config, logs, store
 from newsletter.resources import resource_dir
+from newsletter.sending import standing
 from newsletter.store.schema import check_hash_key
 from newsletter.web import (
     access,
@@ -32,6 +34,8 @@ from newsletter.web.limits import Limits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = structlog.get_logger()
 
 # The largest form has an address, a name and a few boxes.
 _MAX_BODY = 64 * 1024
@@ -82,13 +86,16 @@ def create_app(settings: config.Settings, engine: Engine | None = None) -> Flask
 def create_app_from_environment() -> Flask:
     """The app for a WSGI server: settings from NEWSLETTER_CONFIG and the environment.
 
-    Raises ConfigError or SchemaError rather than start half-working.
+    Raises ConfigError or SchemaError rather than start half-working. A database that was put back
+    from a backup is served: readers can leave, and nobody can sign up.
     """
     settings = config.load().settings
     logs.configure(settings.log_level)
     engine = store.connect(settings.database_url)
     store.check_schema(engine)
     check_hash_key(engine, settings.hash_key_bytes)
+    if fault := standing.take_up(engine, settings):
+        log.error("log_fault", fault=str(fault))
     return create_app(settings, engine)
 
 
