@@ -39,6 +39,10 @@ COMMANDS = {
     "status": Lazy("newsletter.cli.status:status", "How far the sending is.", _SEND),
     "backup": Lazy("newsletter.cli.backup:backup", "Copy the live database.", _KEEP),
     "secret": Lazy("newsletter.cli.secret:secret", "Change the key that signs links.", _KEEP),
+    "recover": Lazy(
+        "newsletter.cli.recover:recover", "Go on with a database from a backup.", _KEEP
+    ),
+    "tidy": Lazy("newsletter.cli.tidy:tidy", "Erase what is old enough, at once.", _KEEP),
     "consent": Lazy("newsletter.cli.consent:consent", "Read or check the consent log.", _KEEP),
 }
 

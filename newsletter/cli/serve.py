@@ -54,6 +54,8 @@ def serve(*, host: str | None, port: int | None, no_worker: bool) -> None:
             settings.host if host is None else host,
             settings.port if port is None else port,
         )
+        if fault := standing.take_up(here.engine, settings):
+            click.echo(f"Note: sign-up and sending stand still. {fault}", err=True)
         click.echo(f"{settings.base_url} is served on {server.url}; Ctrl-C ends it.", err=True)
         with _closed_by_signals(server):
             if has_worker:

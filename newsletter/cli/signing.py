@@ -7,6 +7,7 @@ from newsletter.cli.installation import Installation, now
 from newsletter.consent import checkpoint
 from newsletter.consent.keyring import Keyring
 from newsletter.errors import LogFault
+from newsletter.sending import standing
 
 
 def signed(here: Installation) -> str | None:
@@ -16,6 +17,7 @@ def signed(here: Installation) -> str | None:
 
     Raises LogFault, with the cure, when the log is not the one that was signed for.
     """
+    check_log(here)
     keyring = Keyring.of(here.settings)
     if keyring.is_complete:
         try:
@@ -26,12 +28,11 @@ def signed(here: Installation) -> str | None:
             with store.transaction(here.engine) as session:
                 checkpoint.halt(session, str(fault))
             raise
-    check_log(here)
     with store.reading(here.engine) as session:
         return checkpoint.newest(session)
 
 
 def check_log(here: Installation) -> None:
     """Raises LogFault, with the cure, when nobody may be brought in and nothing be sent."""
-    with store.reading(here.engine) as session:
-        checkpoint.guard(session, Keyring.of(here.settings))
+    if fault := standing.take_up(here.engine, here.settings):
+        raise fault

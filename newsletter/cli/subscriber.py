@@ -146,7 +146,7 @@ def unsubscribe(*, address: str, slug: str | None, yes: bool, as_json: bool) -> 
         with store.reading(here.engine) as session:
             if slug is not None:
                 publications.find(session, slug)
-        _ask(f"Unsubscribe {parsed.spelling} from {slug or 'everything'}?", yes=yes)
+        ask(f"Unsubscribe {parsed.spelling} from {slug or 'everything'}?", yes=yes)
         evidence = consent.Evidence(actor="operator", channel="command")
         with store.transaction(here.engine) as session:
             ended = leave.by_operator(
@@ -183,7 +183,7 @@ def erase(*, address: str, yes: bool, as_json: bool) -> None:
         with store.reading(here.engine) as session:
             if subscriber_by_key(session, parsed.key) is None:
                 raise NotFound("No subscriber has this address.")
-        _ask(f"Destroy all that is kept of {parsed.spelling}, for ever?", yes=yes)
+        ask(f"Destroy all that is kept of {parsed.spelling}, for ever?", yes=yes)
         evidence = consent.Evidence(actor="operator", channel="command")
         with store.transaction(here.engine) as session:
             found = subscriber_by_key(session, parsed.key)
@@ -227,7 +227,7 @@ def unblock(*, address: str, note: str, as_json: bool) -> None:
         click.echo(f"Unblocked: {output.cell(lifted)}")
 
 
-def _ask(question: str, *, yes: bool) -> None:
+def ask(question: str, *, yes: bool) -> None:
     """Ask before what cannot be taken back; a script says --yes instead."""
     if yes:
         return

@@ -149,17 +149,18 @@ def record_recovery(
 
     kept: the signed note that was kept outside of the database, "" when it is lost. found: the
     newest one in it, "" when there is none. after: the number of the log that `kept` is of: the
-    database may be from before an earlier recovery, and no log is begun twice.
+    database may be from before an earlier recovery, and no log is begun twice. The event says the
+    number of the log that it begins.
 
     All events from before are leaves of the new tree too, in their order. The event is about
     nobody. Returns its position; ends a halt.
     """
     taken = _take_positions(session, 1)
     fields = _common(EventType.RECOVERED, taken.first, now)
-    fields |= {"actor": "operator", "channel": "command", "kept": kept, "found": found}
+    log = max(taken.log, after) + 1
+    fields |= {"actor": "operator", "channel": "command", "kept": kept, "found": found, "log": log}
     row = _row(taken.first, fields, taken.key)
     session.execute(insert(ConsentEvent), [row])
-    log = max(taken.log, after) + 1
     session.execute(
         update(Installation)
         .values(log_number=log, recovery_position=taken.first, log_fault=None, verified_size=0)

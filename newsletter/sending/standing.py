@@ -35,16 +35,21 @@ def check_files(engine: Engine, settings: Settings) -> None:
     Journal(Path(settings.consent_folder)).check(engine)
 
 
+def write_ledger(engine: Engine, settings: Settings) -> None:
+    """Bring the ledger up to date. When it cannot be written, that is logged and tried again."""
+    try:
+        Ledger.of(settings).catch_up(engine)
+    except OSError as error:
+        log.error("ledger_not_written", error=error.strerror)
+
+
 def take_up(engine: Engine, settings: Settings) -> LogFault | None:
     """What whoever serves or sends does first: see that it may, and bring the ledger up to date.
 
     A fault is written into the database too, where the gate of each mail sees it. It is returned,
     not raised: leaving goes on whatever it is.
     """
-    try:
-        Ledger.of(settings).catch_up(engine)
-    except OSError as error:
-        log.error("ledger_not_written", error=error.strerror)
+    write_ledger(engine, settings)
     try:
         check(engine, settings)
     except LogFault as fault:

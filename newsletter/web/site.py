@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-import structlog
 from flask import Flask, current_app, request
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -19,10 +18,8 @@ from sqlalchemy.orm import Session
 from newsletter import store
 from newsletter.config import Settings
 from newsletter.consent.keyring import Keyring
-from newsletter.consent.ledger import Ledger
 from newsletter.links import Links
-
-log = structlog.get_logger()
+from newsletter.sending import standing
 
 _NAME = "newsletter"
 # RFC 9110 §9.2.1: these promise to change nothing, and mail scanners rely on it.
@@ -77,10 +74,7 @@ def keep_ledger() -> None:
     When that cannot be done, the reader has left all the same, and is told so: the entry waits in
     the database for the next one, or for the worker.
     """
-    try:
-        Ledger.of(site().settings).catch_up(site().engine)
-    except OSError as error:
-        log.error("ledger_not_written", error=error.strerror)
+    standing.write_ledger(site().engine, site().settings)
 
 
 def now() -> datetime:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -22,7 +23,7 @@ from newsletter.sending import claim, gate, settle, write
 from newsletter.sending.claim import Claim
 from newsletter.sending.settle import Verdict
 from newsletter.sending.write import Mail, Unwritable
-from newsletter.store import DeliveryState, LetterName
+from newsletter.store import DeliveryState, Installation, LetterName
 from newsletter.worker.job import Job
 
 log = structlog.get_logger()
@@ -97,6 +98,9 @@ class Connection:
         with self._job.read() as session:
             mails, unwritable = write.mails(session, self._held.values(), self._origin)
             closed = _closed(session, mails)
+            log_number = session.scalar(select(Installation.log_number)) or 1
+        # Before anything of it leaves: an older database would take these mails for unsent.
+        self._job.journal.note(list(self._held.values()), log=log_number)
         for row in unwritable:
             self._unwritable(row)
         for mail in mails:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -16,6 +17,7 @@ from newsletter import store
 from newsletter.config import Settings
 from newsletter.links import Links
 from newsletter.sending import claim
+from newsletter.sending.journal import Journal
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Origin
 from newsletter.worker.relay import Relay
@@ -82,6 +84,11 @@ class Job:
         )
 
     @property
+    def journal(self) -> Journal:
+        """Where claims are written down outside of the database."""
+        return Journal(Path(self.settings.consent_folder))
+
+    @property
     def retries(self) -> Retries:
         """When a mail that was put off is tried again."""
         settings = self.settings
@@ -97,6 +104,12 @@ class Job:
         """A short transaction."""
         with self._turn, store.transaction(self.engine) as session:
             yield session
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other thread of this process writes (SQLite); no transaction is open."""
+        with self._turn:
+            yield
 
     def read(self) -> AbstractContextManager[Session]:
         """A session that only reads."""

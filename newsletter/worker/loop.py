@@ -20,13 +20,14 @@ from sqlalchemy import Engine, select
 from newsletter.config import Settings
 from newsletter.consent.keyring import Keyring
 from newsletter.mail.transport import Transport
-from newsletter.sending import claim, status
+from newsletter.sending import claim, standing, status
 from newsletter.sending.gate import halted
 from newsletter.store import DigestState, public_id
 from newsletter.worker import beat, chores
 from newsletter.worker.connection import Connection
 from newsletter.worker.job import Job, Scope
 from newsletter.worker.relay import Relay
+from newsletter.worker.upkeep import Upkeep
 from newsletter.worker.watch import Watch
 
 log = structlog.get_logger()
@@ -72,6 +73,7 @@ class Sender:
         self._tick = threading.Event()  # set when a connection ran out of work
         self._error: BaseException | None = None
         self._renewed_at = self._tidied_at = float("-inf")
+        self._upkeep = Upkeep()
 
     def run(
         self,
@@ -101,11 +103,16 @@ class Sender:
             owner=public_id(),
             scope=Scope(digest_id, digests),
             relay=self._relay,
-            watch=Watch(Keyring.of(self._settings), self._settings.checkpoint_every),
+            watch=Watch(
+                Keyring.of(self._settings),
+                self._settings.checkpoint_every,
+                lambda: standing.check_files(self._engine, self._settings),
+            ),
             clock=self._clock,
             ended=lambda: stop.is_set() or self._ending.is_set(),
         )
         self._ending.clear()
+        standing.write_ledger(self._engine, self._settings)
         job.watch.look(job.read, job.write)
         if until_idle and job.watch.fault:
             raise job.watch.fault
@@ -138,7 +145,9 @@ class Sender:
         """The calling thread's part: chores, and noticing that all is done."""
         while not job.ended():
             more = self._round(job)
-            if until_idle:
+            if not until_idle:
+                self._upkeep.go_on(job, job.clock(), seconds=time.monotonic())
+            else:
                 self._check_relay()
                 if job.watch.fault:
                     raise job.watch.fault

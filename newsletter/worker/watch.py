@@ -1,10 +1,11 @@
 """The consent log as a sending process sees it: watched each second, signed on a schedule.
 
-When the database is not the one that was signed for (a backup was put back, rows were changed),
-nothing at all is sent: what it says of the mails may be old too. When a verification found a fault,
-digests and welcomes wait, as the gate of each mail says; a person's other letters go on, among them
-the one that lets them erase their data. Either way the process lives on, since it may be the one
-that also serves the pages, and goes on by itself once the log is mended.
+When the database is not the one that was signed for (a backup was put back, rows were changed), or
+does not know of what the ledger and the journal tell (looked at when the process starts), nothing
+at all is sent: what it says of the mails may be old too. When a verification found a fault, digests
+and welcomes wait, as the gate of each mail says; a person's other letters go on, among them the one
+that lets them erase their data. Either way the process lives on, since it may be the one that also
+serves the pages, and goes on by itself once the log is mended.
 """
 
 from __future__ import annotations
@@ -29,11 +30,17 @@ Open = Callable[[], AbstractContextManager[Session]]
 class Watch:
     """What one process knows of the log. every: seconds between two checkpoints of a growing log.
 
+    check_files: raises LogFault when the database is older than the ledger or the journal.
+
     `stands_still` is set while nothing may be sent; `fault` says what is wrong, None for nothing.
     """
 
-    def __init__(self, keyring: Keyring, every: float) -> None:
+    def __init__(
+        self, keyring: Keyring, every: float, check_files: Callable[[], None] = lambda: None
+    ) -> None:
         self._keyring = keyring
+        self._check_files = check_files
+        self._is_behind = True  # until the first look says otherwise
         self._every = every
         self._signed_at = float("-inf")
         self.stands_still = threading.Event()
@@ -41,7 +48,7 @@ class Watch:
 
     def look(self, read: Open, write: Open) -> None:
         """See how the log is; a database that is not the one signed for is halted."""
-        other = self._fault(read, checkpoint.compare)
+        other = self._fault(read, checkpoint.compare) or self._behind()
         fault = other or self._fault(read, checkpoint.guard)
         if other:
             self.stands_still.set()
@@ -76,6 +83,16 @@ class Watch:
             self.look(write, write)
         except (ConfigError, OSError) as error:
             log.error("not_signed", error=str(error))
+
+    def _behind(self) -> NewsletterError | None:
+        """What the files say. Not asked again once they agree: a running process adds to them."""
+        if self._is_behind:
+            try:
+                self._check_files()
+            except LogFault as fault:
+                return fault
+            self._is_behind = False
+        return None
 
     def _fault(
         self, read: Open, check: Callable[[Session, Keyring], None]

@@ -29,7 +29,8 @@ def check(session: Session, notes: Notes, recoveries: dict[int, dict[str, Any]])
     """
     met = 0
     began: int | None = None
-    for log, (ended, fields) in enumerate(sorted(recoveries.items()), 1):
+    log = 1
+    for ended, fields in sorted(recoveries.items()):
         if _was_whole(session, notes, fields.get("found"), began):
             chain = Chain(session, notes, log=log)
             rebuilt = Rebuilt(session, log=log)
@@ -39,7 +40,7 @@ def check(session: Session, notes: Notes, recoveries: dict[int, dict[str, Any]])
             rebuilt.finish()
             chain.finish(ended)
             met += chain.count
-        began = ended
+        began, log = ended, int(fields.get("log", 0))
     return met
 
 
