@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
 
 from newsletter import addresses, consent, store
 from newsletter.consent import checkpoint
@@ -26,6 +31,9 @@ class Logbook:
     engine: Engine
     keyring: consent.Keyring
     now: datetime
+    # What happens when a step has done everything, just before and just after its commit.
+    before_commit: Callable[[], object] = field(default=lambda: None)
+    after_commit: Callable[[], object] = field(default=lambda: None)
 
     @classmethod
     def begin(cls, engine: Engine, folder: Path, now: datetime) -> Logbook:
@@ -42,9 +50,17 @@ class Logbook:
         with store.reading(self.engine) as session:
             return session.get_one(store.Installation, 1).log_size
 
+    @contextmanager
+    def _open(self) -> Iterator[Session]:
+        with store.transaction(self.engine) as session:
+            yield session
+            session.flush()
+            self.before_commit()
+        self.after_commit()
+
     def sign_up(self, name: str, slug: str = "field-notes") -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             found = session.scalars(select(store.Publication).filter_by(slug=slug)).one()
             evidence = consent.Evidence(
                 actor="subscriber",
@@ -59,28 +75,26 @@ class Logbook:
 
     def confirm(self, name: str) -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
-            confirm.accept(
-                session, self._mail_to(session, name), _by("link"), hash_key=HASH_KEY, now=self.now
-            )
+        with self._open() as session:
+            mail = self._mail_to(session, name)
+            confirm.accept(session, mail, _by("link"), hash_key=HASH_KEY, now=self.now)
 
     def deny(self, name: str) -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
-            confirm.deny(
-                session, self._mail_to(session, name), _by("link"), hash_key=HASH_KEY, now=self.now
-            )
+        with self._open() as session:
+            mail = self._mail_to(session, name)
+            confirm.deny(session, mail, _by("link"), hash_key=HASH_KEY, now=self.now)
 
     def unblock(self, name: str) -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             evidence = consent.Evidence(actor="operator", channel="command", note="asked by letter")
             mailbox = addresses.parse(address(name))
             blocks.lift(session, mailbox, evidence, hash_key=HASH_KEY, now=self.now)
 
     def rename(self, name: str) -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             reader = self._subscriber(session, name)
             view = preferences.look(session, reader.public_id)
             assert view is not None
@@ -97,14 +111,14 @@ class Logbook:
 
     def leave(self, name: str) -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             key = addresses.parse(address(name)).key
             evidence = consent.Evidence(actor="operator", channel="command")
             leave.by_operator(session, key, None, evidence, hash_key=HASH_KEY, now=self.now)
 
     def bounce(self, name: str) -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             evidence = consent.Evidence(actor="relay", channel="bounce")
             for subscription in self._subscriber(session, name).subscriptions:
                 leave.by_bounce(session, subscription, evidence, hash_key=HASH_KEY, now=self.now)
@@ -113,7 +127,7 @@ class Logbook:
         self._tick()
         lines = io.StringIO("".join(["email\n", *(f"{address(name)}\n" for name in names)]))
         rows = [row for row in importing.read(lines) if isinstance(row, importing.Row)]
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             found = session.scalars(select(store.Publication).filter_by(slug="tide-tables")).one()
             importing.take(
                 session,
@@ -127,14 +141,14 @@ class Logbook:
 
     def erase(self, name: str) -> None:
         self._tick()
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             reader = self._subscriber(session, name)
             erase.forget(session, reader, _by("preferences"), hash_key=HASH_KEY, now=self.now)
 
     def sign(self) -> str | None:
         """A checkpoint over what is committed."""
         self._tick()
-        with store.transaction(self.engine) as session:
+        with self._open() as session:
             return checkpoint.sign(session, self.keyring, now=self.now)
 
     def verify(self, *, full: bool = True, **more: Any) -> consent.Report:
@@ -144,20 +158,28 @@ class Logbook:
     def _tick(self) -> None:
         self.now += timedelta(minutes=7)
 
-    def _subscriber(self, session: Any, name: str) -> store.Subscriber:
+    def _subscriber(self, session: Session, name: str) -> store.Subscriber:
         found = subscriber_by_key(session, addresses.parse(address(name)).key)
         assert found is not None
         return found
 
-    def _mail_to(self, session: Any, name: str) -> str:
+    def _mail_to(self, session: Session, name: str) -> str:
+        """The public id of the newest confirmation mail; "" when there is none."""
+        reader = subscriber_by_key(session, addresses.parse(address(name)).key)
         query = (
-            select(store.Delivery)
+            select(store.Delivery.public_id)
             .where(store.Delivery.letter == "confirmation")
-            .where(store.Delivery.subscriber_id == self._subscriber(session, name).id)
+            .where(store.Delivery.subscriber_id == (reader.id if reader else None))
             .order_by(store.Delivery.id.desc())
         )
-        found: str = session.scalars(query.limit(1)).one().public_id
-        return found
+        return session.scalar(query.limit(1)) or ""
+
+
+def killed(url: str, folder: Path, now: datetime, step: str, words: list[str], when: str) -> None:
+    """Do a step in this process, which a kill ends just before or just after the commit."""
+    book = Logbook(store.connect(url), consent.Keyring(folder), now)
+    setattr(book, when, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    getattr(book, step)(*words)
 
 
 def write_64_events(book: Logbook) -> None:
