@@ -97,20 +97,7 @@ class Sender:
         `until_idle` and the consent log has a fault; otherwise it waits until that is mended. Any
         other error of a thread is raised as it is.
         """
-        job = Job(
-            engine=self._engine,
-            settings=self._settings,
-            owner=public_id(),
-            scope=Scope(digest_id, digests),
-            relay=self._relay,
-            watch=Watch(
-                Keyring.of(self._settings),
-                self._settings.checkpoint_every,
-                lambda: standing.check_files(self._engine, self._settings),
-            ),
-            clock=self._clock,
-            ended=lambda: stop.is_set() or self._ending.is_set(),
-        )
+        job = self._job(stop, Scope(digest_id, digests))
         self._ending.clear()
         standing.write_ledger(self._engine, self._settings)
         job.watch.look(job.read, job.write)
@@ -138,6 +125,23 @@ class Sender:
         with job.write() as session:
             beat.end(session, job.owner)
         log.info("worker_ended", worker=job.owner)
+
+    def _job(self, stop: threading.Event, scope: Scope) -> Job:
+        """What this run and its connections share."""
+        return Job(
+            engine=self._engine,
+            settings=self._settings,
+            owner=public_id(),
+            scope=scope,
+            relay=self._relay,
+            watch=Watch(
+                Keyring.of(self._settings),
+                self._settings.checkpoint_every,
+                lambda: standing.check_files(self._engine, self._settings),
+            ),
+            clock=self._clock,
+            ended=lambda: stop.is_set() or self._ending.is_set(),
+        )
 
     def _oversee(
         self, job: Job, *, until_idle: bool, wait: bool, progress: Progress | None

@@ -152,9 +152,7 @@ def test_an_erasure_breaks_no_witness(home: Home, mail: Path) -> None:
 def test_a_log_that_was_rewritten_is_found_out(
     home: Home, mail: Path, how: dict[str, int | bool | None], words: str | None
 ) -> None:
-    """However well the new log is signed: the mail's signature stands against it. (An honest
-    rebuilding of the same log passes.)
-    """
+    """However well it is signed, the mail stands against it; the same log built anew passes."""
     rewrite(home, **how)  # type: ignore[arg-type]
     if words is None:
         assert check(home, mail)["ok"] is True
