@@ -40,8 +40,9 @@ def backup(*, file: Path, force: bool, as_json: bool) -> None:
     """Copy the database to FILE while the service runs.
 
     SQLite: FILE is a database like the original; to restore it, stop the service, put it in the
-    original's place and remove that one's -wal and -shm files. PostgreSQL: FILE is for pg_restore.
-    It holds people's addresses: keep it as well as the database. newsletter.toml is not in it.
+    original's place, remove that one's -wal and -shm files, and run newsletter recover.
+    PostgreSQL: FILE is for pg_restore. It holds people's addresses: keep it as well as the
+    database. newsletter.toml and the folder of the signing key are not in it.
 
     \b
     newsletter backup "/var/backups/newsletter-$(date +%F).db"
@@ -90,10 +91,23 @@ def copy_sqlite(source: Path, target: Path, report: Report) -> None:
             )
             # A file that is whole by itself; the service turns the WAL on again.
             copy.execute("PRAGMA journal_mode=DELETE")
+            if _holds_traces(copy):
+                copy.execute("VACUUM")
+                copy.execute("UPDATE installation SET uncleaned_since = NULL")
+                copy.commit()
             fault = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
         original.execute("ROLLBACK")
     if fault != "ok":
         raise NoBackup(f"The copy is damaged, and so probably is the database: {fault}")
+
+
+def _holds_traces(copy: sqlite3.Connection) -> bool:
+    """Whether people were erased whose traces the original's free pages, and these, may hold."""
+    try:
+        found = copy.execute("SELECT uncleaned_since FROM installation").fetchone()
+    except sqlite3.OperationalError:
+        return False  # of an older version, or of none
+    return found is not None and found[0] is not None
 
 
 def _dump_postgresql(database_url: str, target: Path) -> None:
