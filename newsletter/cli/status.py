@@ -86,6 +86,8 @@ def _show_all(found: dict[str, Any]) -> None:
         },
         as_json=False,
     )
+    if found["log_fault"] is not None:
+        click.echo(f"Sign-up and sending stand still. {output.clean(found['log_fault'])}", err=True)
 
 
 def _digest_row(each: dict[str, Any]) -> dict[str, Any]:

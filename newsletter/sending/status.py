@@ -11,7 +11,15 @@ from sqlalchemy.orm import Session
 from newsletter.errors import NotFound
 from newsletter.sending.claim import PERSONAL
 from newsletter.sending.queue import lock
-from newsletter.store import Delivery, DeliveryState, Digest, DigestState, Publication, Worker
+from newsletter.store import (
+    Delivery,
+    DeliveryState,
+    Digest,
+    DigestState,
+    Installation,
+    Publication,
+    Worker,
+)
 
 # A digest is sent when none of its mails is in one of these.
 _NOT_SETTLED = (
@@ -50,6 +58,7 @@ def overview(session: Session, now: datetime) -> dict[str, Any]:
         lease is over ("expired"), and mails that nobody knows about ("uncertain").
     "workers": host, pid, started_at and seen_at of each that lives; "worker_seen_at": when any
         was seen last, None for never.
+    "log_fault": why sign-up and sending stand still; None: they do not.
     """
     over = (
         select(Digest.id)
@@ -88,6 +97,7 @@ def overview(session: Session, now: datetime) -> dict[str, Any]:
             for worker in alive
         ],
         "worker_seen_at": _iso(session.scalar(select(func.max(Worker.seen_at)))),
+        "log_fault": session.scalar(select(Installation.log_fault)),
     }
 
 

@@ -111,6 +111,13 @@ def test_everything_else_goes_on(faulty: Home) -> None:
     assert left["state"] == "unsubscribed"
 
 
+def test_status_tells_why_nothing_is_sent(faulty: Home) -> None:
+    """An operator's first look finds it, once a command or a worker has met it."""
+    faulty.run("send", 1, code=4)
+    assert faulty.json("status")["log_fault"]
+    assert "stand still" in faulty.run("status").stderr
+
+
 def test_a_key_can_be_rotated_whatever_is_wrong(faulty: Home) -> None:
     """A key that others have seen must go; nothing is signed with the new one before a cure."""
     result = faulty.run("consent", "rotate-key")

@@ -164,6 +164,23 @@ def test_the_frozen_letter(
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_the_checkpoint_is_frozen_too(
+    engine: Engine, now: datetime, make_publication: MakePublication
+) -> None:
+    """What the log was at the approval stands in the content, and under its hash."""
+    note = "news.example.org/consent-log\n1\nqqqq\n\n— news.example.org/consent-log zzzz\n"
+    with store.transaction(engine) as session:
+        digest = draft(session, make_publication(session), now, SWIFTS)
+        approve.approve(session, digest, base_url=BASE, now=now, checkpoint=note)
+        frozen = digest.frozen
+    assert frozen is not None
+    assert frozen["checkpoint"] == note
+    rest = {key: value for key, value in frozen.items() if key != "sha256"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert frozen["sha256"] == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_hostile_values_stay_values(
     engine: Engine, now: datetime, make_publication: MakePublication
 ) -> None:

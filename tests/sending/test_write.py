@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
 from email import message_from_bytes, policy
@@ -58,7 +59,27 @@ def test_a_digests_headers(digest_mail, now):
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert "<mailto:leave@example.org>" in message["List-Unsubscribe"]
     assert message["Auto-Submitted"] is None
+    assert message["Consent-Log-Checkpoint"] is None
     assert mail.sender == "notes@example.org"
+
+
+def test_a_digest_carries_the_checkpoint_of_its_approval(
+    engine, make_publication, make_reader, now, monkeypatch
+):
+    """Frozen with it, in each reader's mail and in no other letter; older digests have none."""
+    note = "news.example.org/consent-log\n1\nqqqq\n\n— news.example.org/consent-log zzzz\n"
+    monkeypatch.setitem(FROZEN, "checkpoint", note)
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        reader = make_reader(session, publication, "ada@example.net")
+        queue_all(session, approved_digest(session, publication, now), now)
+        subscriber = reader.subscriber
+        new_letter(session, "welcome", publication, subscriber, reader, now=now)
+        mails, _ = written(session, now)
+    found = {mail.letter: parsed(mail)["Consent-Log-Checkpoint"] for mail in mails}
+    assert found.keys() == {"digest", "welcome"}
+    assert found["welcome"] is None
+    assert b64decode("".join(found["digest"].split())).decode() == note
 
 
 def test_a_digests_links_name_their_reader(digest_mail, now):

@@ -24,12 +24,13 @@ from newsletter.worker import stop_on_signals
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Do it in DIR and leave it there: newsletter.toml, newsletter.db, mailbox/*.eml.",
+    help="Do it in DIR and leave it there: newsletter.toml, newsletter.db, consent/, "
+    "receipt.json, mailbox/*.eml.",
 )
 @output.json_option
 @click.pass_context
 def demo(ctx: click.Context, *, once: bool, keep: Path | None, as_json: bool) -> None:
-    """Show the whole journey on this machine: sign-up, confirmation, digest, leaving.
+    """Show the whole journey on this machine: sign-up, confirmation, digest, leaving, proof.
 
     Makes a throw-away installation with a web app and a mailbox to look at, sends nothing to the
     world, and stays up until Ctrl-C. Each line of --json is {"step": ..., "ok": ..., "url": ...}.

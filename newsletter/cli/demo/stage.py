@@ -65,7 +65,7 @@ def raised(folder: Path) -> Iterator[Stage]:
 
     Raises BadInput when there is an installation in it already.
     """
-    for name in (config.DEFAULT_FILE, "newsletter.db", "consent", "mailbox"):
+    for name in (config.DEFAULT_FILE, "newsletter.db", "consent", "mailbox", "receipt.json"):
         if (folder / name).exists():
             raise BadInput(f"{folder / name} exists: choose an empty folder for the demo.", "keep")
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from newsletter import consent, fetch, store
+from newsletter import addresses, consent, fetch, store
 from newsletter.cli import installation, output
+from newsletter.cli.demo.proof import Proof
 from newsletter.cli.demo.stage import Stage
 from newsletter.cli.demo.visitor import (
     VISITORS,
@@ -23,6 +24,7 @@ from newsletter.cli.demo.visitor import (
     subject,
 )
 from newsletter.cli.progress import progress
+from newsletter.consent import checkpoint
 from newsletter.digests import approve, articles, compose, preview
 from newsletter.errors import NewsletterError
 from newsletter.sending import queue, status
@@ -87,6 +89,10 @@ class Walk:
         yield "leave", self.leave
         yield "consent-log", self.log
         yield "verify", self.verify
+        leaver = _READERS[0]
+        key = addresses.parse(leaver.address).key
+        proof = Proof(self.stage, key, lambda: self._digest_of(leaver), self.say)
+        yield from proof.steps()
 
     def install(self) -> tuple[str, str]:
         """The web app answers, and so does its database."""
@@ -179,10 +185,14 @@ class Walk:
         return "The digest is previewed", url
 
     def approve(self) -> tuple[str, str]:
-        """The operator approves it: what it says is frozen."""
+        """The operator approves it: what it says is frozen, with the log's signed checkpoint."""
+        now, base_url = installation.now(), self.stage.base_url
+        with store.transaction(self.stage.engine) as session:
+            keyring = consent.Keyring.of(self.stage.settings)
+            note = checkpoint.sign(session, keyring, now=now)
         with store.transaction(self.stage.engine) as session:
             digest = self._digest(session)
-            approve.approve(session, digest, base_url=self.stage.base_url, now=installation.now())
+            approve.approve(session, digest, base_url=base_url, now=now, checkpoint=note)
         return "The digest is approved", f"{self.stage.site.url}/preview"
 
     def send(self) -> tuple[str, str]:
