@@ -11,6 +11,7 @@ from mailing import FROZEN, LEASE, ORIGIN, approved_digest, queue_all
 from sqlalchemy import update
 
 from newsletter import addresses, store
+from newsletter.digests import approve, articles, compose
 from newsletter.sending import claim, queue, write
 from newsletter.store.letters import new_letter
 
@@ -173,3 +174,30 @@ def test_rows_that_were_lost_are_not_written(engine, make_publication, make_read
         )
         lost = [held[0], claim.Claim(held[1].id, held[1].epoch - 1)]
         assert write.mails(session, lost, ORIGIN) == ([], [])
+
+
+def test_a_digest_as_it_is_really_frozen(engine, make_publication, make_reader, now):
+    """Every slot of an approved digest is filled, in both parts, with this reader's values."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        make_reader(session, publication, "ada@example.net", name="Ada <b>")
+        text = "---\ntitle: The meadow\nurl: https://example.org/meadow\n---\nIt is green.\n"
+        article, _ = articles.save(session, articles.read(text, origin="meadow.md"), now=now)
+        digest = compose.new(
+            session, publication, subject="News", intro=None, article_ids=[article.id], now=now
+        )
+        approve.approve(session, digest, base_url="https://news.example.org", now=now)
+        queue_all(session, digest, now)
+        mails, unwritable = written(session, now)
+        assert unwritable == []
+        tokens = list(digest.frozen["slots"].values())
+    plain, html = part(mails[0], "plain"), part(mails[0], "html")
+    for token in tokens:
+        assert token not in plain
+        assert token not in html
+    assert "Ada <b>" in plain
+    assert "Ada &lt;b&gt;" in html
+    for page in (plain, html):
+        assert "ada@example.net" in page
+        assert "https://news.example.org/unsubscribe/" in page
+        assert "https://news.example.org/preferences/" in page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,7 @@ from newsletter import store
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import claim, control, queue, status
 from newsletter.store.letters import new_letter
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, beat, smtp_transport
 
 
 @pytest.fixture
@@ -358,6 +360,28 @@ def test_a_dead_workers_rows_are_taken_over(engine, relay, sink, digest_id):
     send(engine, relay, digest_id)
     assert states(engine) == {"accepted": 49, "uncertain": 1}
     assert max(received(sink).values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("pid", "silent", "taken"), [("gone", 60, 50), ("gone", 1, 40), (None, 60, 40)]
+)
+def test_a_killed_workers_rows_are_taken_over_soon(
+    engine, relay, sink, digest_id, pid, silent, taken
+):
+    """Without waiting for the lease, if it is of this machine, silent, and its process is gone."""
+    moment = datetime.now(UTC)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with store.transaction(engine) as session:
+        beat.begin(session, "w" * 20, moment - timedelta(seconds=silent))
+        if pid is not None:
+            session.flush()
+            session.execute(update(store.Worker).values(pid=process.pid))
+        queue_all(session, session.get(store.Digest, digest_id), moment)
+        claim.digest(session, digest_id, "w" * 20, limit=10, now=moment, lease=timedelta(hours=1))
+    with working(engine, relay):
+        wait_for(lambda: states(engine).get("accepted") == taken)
+    assert states(engine).get("claimed", 0) == 50 - taken
 
 
 def test_a_scheduled_digest_begins_when_its_time_has_come(
