@@ -166,7 +166,10 @@ class Walk:
                 now=installation.now(),
             )
             self.digest_id = digest.id
-        return f"Digest {self.digest_id} is composed of {len(ids)} articles", self.stage.site.url
+        return (
+            f"Digest {self.digest_id} is composed of {len(ids)} articles",
+            f"{self.stage.site.url}/",
+        )
 
     def preview(self) -> tuple[str, str]:
         """The digest as a reader will see it."""
