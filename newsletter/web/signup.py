@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from newsletter import consent
 from newsletter.store import Publication
-from newsletter.store.archive import Issue, latest
+from newsletter.store.archive import Published, latest
 from newsletter.subscriptions import publications, signup
 from newsletter.web import client, headers, language, theme
 from newsletter.web.forms import SignupForm
@@ -112,7 +112,7 @@ def stylesheet(slug: str) -> Response:
 
 
 def _form_page(
-    found: Publication, form: SignupForm, recent: list[Issue], *, status: int = 200
+    found: Publication, form: SignupForm, recent: list[Published], *, status: int = 200
 ) -> Response:
     tag = language.settle(found.language)
     wording = consent.wording_of(found, tag)
