@@ -16,6 +16,7 @@ import hmac
 import string
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -48,6 +49,7 @@ class Address:
         return hmac.new(hash_key, b"mailbox\0" + self.mailbox.encode(), hashlib.sha256).digest()
 
 
+@lru_cache(maxsize=10_000)  # a send asks for each address several times
 def parse(text: str) -> Address:
     """The address in `text`; blanks around it are dropped.
 

@@ -185,7 +185,7 @@ def _personal_letter(row: _Row, name: LetterName, origin: Origin) -> tuple[Lette
     # What a visitor typed has no place in a mail that may go to somebody else.
     shown_name = None if name == LetterName.CONFIRMATION else row.subscriber.name
     values = {
-        "publication": _publication_values(row.publication, origin.links),
+        "publication": row.publication.in_letters(origin.links.base_url),
         "reader": {"name": shown_name, "address": row.delivery.address},
         "links": _links(row, name, origin.links),
         "good_for_days": origin.confirm_days,
@@ -195,21 +195,9 @@ def _personal_letter(row: _Row, name: LetterName, origin: Origin) -> tuple[Lette
     return letters.render(name, language, values), language
 
 
-def _publication_values(publication: Publication, links: Links) -> dict[str, str]:
-    return {
-        "title": publication.title,
-        "from_name": publication.from_name,
-        "postal_address": publication.postal_address,
-        "privacy_url": publication.privacy_url,
-        "accent_color": publication.accent_color,
-        "home_url": _home_url(publication, links),
-        "language": publication.language,
-    }
-
-
 def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:
     """The links of a personal letter: only what that letter is for."""
-    home = _home_url(row.publication, links)
+    home = row.publication.home_url(links.base_url)
     found = {"home_url": home, "archive_url": f"{home}archive/"}
     if name == LetterName.CONFIRMATION:
         delivery = row.delivery
@@ -239,10 +227,6 @@ def _headers(row: _Row, name: LetterName, language: str, links: Links) -> Header
         auto_submitted=name in _AUTOMATIC,
         language=language,
     )
-
-
-def _home_url(publication: Publication, links: Links) -> str:
-    return f"{links.base_url}/{publication.slug}/"
 
 
 def _unsubscribe_url(row: _Row, links: Links) -> str:

@@ -29,7 +29,10 @@ def connect(database_url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # Parameters hold addresses; an error message with them would end up in a log.
-    return create_engine(database_url, hide_parameters=True, pool_pre_ping=True)
+    # Each sending connection and each request thread may hold one connection for a moment.
+    return create_engine(
+        database_url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=150
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

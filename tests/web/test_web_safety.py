@@ -101,7 +101,8 @@ def test_every_answer_is_protected(client: FlaskClient, addresses: list[str]) ->
             assert headers["Referrer-Policy"] == "no-referrer"
             assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
             # A letter that shows our pictures is read on another site.
-            wanted = "cross-origin" if address.startswith("/static/") else "same-origin"
+            is_picture = headers["Content-Type"].startswith("image/")
+            wanted = "cross-origin" if is_picture else "same-origin"
             assert headers["Cross-Origin-Resource-Policy"] == wanted
             assert "geolocation=()" in headers["Permissions-Policy"]
             assert headers["Strict-Transport-Security"] == "max-age=31536000"
