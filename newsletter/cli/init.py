@@ -9,7 +9,6 @@ import click
 
 from newsletter import config, store
 from newsletter.cli import installation
-from newsletter.cli.files import reserve
 from newsletter.cli.group import Choice
 from newsletter.errors import ConfigError, NewsletterError
 
@@ -72,10 +71,6 @@ def _write_new(file: Path, text: str) -> None:
 
 
 def _make_database(settings: config.Settings) -> None:
-
-    database = installation.sqlite_file(settings)
-    if database is not None:
-        reserve(database)
     with installation.unchecked(settings) as here:
         store.create(here.engine, here.hash_key, installation.now())
 

@@ -103,7 +103,7 @@ class Walk:
                 title=_TITLE,
                 from_=f"{_TITLE} <letter@hedgerow.example>",
                 privacy_url=f"{self.stage.site.url}/privacy",
-                postal_address=f"{_TITLE}\n3 Orchard Lane, Littleton",
+                postal_address="3 Orchard Lane\nLittleton",
                 description="Small things that hold: nature, crafts and cities, every other week.",
                 unsubscribe_mailto="leave@hedgerow.example",
                 now=installation.now(),
