@@ -26,9 +26,6 @@ STEPS = [
     "preview", "approve", "send", "arrival", "leave", "consent-log", "verify",
 ]  # fmt: skip
 
-# All of it happens on loopback ports; one after the other is kind to a small machine.
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "newsletter", *arguments]
