@@ -181,19 +181,15 @@ def test_check_schema(empty: Engine) -> None:
     """Empty, made by an older version, made by a newer one: refused, each with its own cure."""
     with pytest.raises(SchemaError, match=r"is empty.*newsletter migrate"):
         store.check_schema(empty)
+    for older in revisions()[:-1]:
+        store.migrate(empty, older)
+        with pytest.raises(SchemaError, match=rf"revision {older}, this version needs {HEAD}"):
+            store.check_schema(empty)
     store.migrate(empty)
     store.check_schema(empty)
     with schema.altering(empty) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaError, match=r"revision 9999.*newer version"):
-        store.check_schema(empty)
-
-
-@pytest.mark.parametrize("revision", revisions()[:-1])
-def test_check_schema_of_an_older_version(empty: Engine, revision: str) -> None:
-    """Each revision before the newest is refused with the words that help."""
-    store.migrate(empty, revision)
-    with pytest.raises(SchemaError, match=rf"revision {revision}, this version needs {HEAD}.*"):
         store.check_schema(empty)
 
 
