@@ -160,6 +160,13 @@ def test_sending(ready: Home, sink: Sink) -> None:
     found = ready.json("send", 1)
     assert recipients(sink) == everybody
     assert found == ready.json("status", 1)
+    ready.bring_in("late@example.net")
+    assert "sending: 3 of 3" in ready.run("send", 1).stderr
+    assert ready.json("send", 1, "--dry-run") == {
+        "digest": 1,
+        "receivers": 0,
+        "excluded": {"already sent": 3, "not queued": 1},
+    }
     assert found == {
         "digest": 1,
         "state": "sent",
