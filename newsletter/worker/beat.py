@@ -19,7 +19,7 @@ from newsletter.store import Worker
 EVERY = timedelta(seconds=5)
 # So many signs missed, and the process not to be found: it was killed.
 _SILENT_FOR = 6 * EVERY
-# A row that a killed worker left tells for some days when mail was last sent, and then goes.
+# A row that a killed worker left goes with the first begin after some days.
 _KEPT_FOR = timedelta(days=7)
 
 
@@ -64,6 +64,9 @@ def _runs(pid: int) -> bool:
     return True
 
 
-def end(session: Session, name: str) -> None:
-    """Say that it ended as it should."""
-    session.execute(delete(Worker).where(Worker.public_id == name))
+def end(session: Session, name: str, now: datetime) -> None:
+    """Say that it ended. Its row tells when a worker was last seen; those of earlier ones go."""
+    session.execute(delete(Worker).where(Worker.ended_at.is_not(None), Worker.public_id != name))
+    session.execute(
+        update(Worker).where(Worker.public_id == name).values(seen_at=now, ended_at=now)
+    )

@@ -249,8 +249,10 @@ def test_leaving_it_to_a_worker(ready: Home, sink: Sink) -> None:
     assert ready.json("status", 1)["state"] == "sending"
     assert "no worker seen" in ready.run("status").stdout
     assert sink.received == []
+    assert "no worker seen, ever" in ready.run("status").stdout
     ready.run("send", 1)
     assert len(sink.received) == 3
+    assert "no worker seen since 20" in ready.run("status").stdout
 
 
 def test_at_a_time(ready: Home, monkeypatch: pytest.MonkeyPatch) -> None:

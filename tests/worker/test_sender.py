@@ -213,6 +213,7 @@ def test_a_relay_that_is_not_there(engine, relay, sink, digest_id):
     with pytest.raises(RelayProblem):
         send(engine, relay, digest_id)
     assert states(engine) == {"queued": 50}
+    assert seen(engine)["workers"] == []
     with store.reading(engine) as session:
         assert set(session.scalars(select(store.Delivery.attempts))) == {0}
     sink.start()
@@ -334,7 +335,7 @@ def test_a_stopped_worker_finishes_what_is_in_flight(engine, relay, sink, digest
     assert set(found) <= {"accepted", "queued"}
     assert found["accepted"] == len(sink.received)
     with store.reading(engine) as session:
-        assert session.scalars(select(store.Worker)).all() == []
+        assert [row.ended_at is None for row in session.scalars(select(store.Worker))] == [False]
     send(engine, relay, digest_id)
     assert received(sink) == everybody()
 
@@ -482,15 +483,23 @@ def test_an_error_in_a_connection_ends_the_worker(engine, relay, digest_id):
     with pytest.raises(ZeroDivisionError):
         sender.run(threading.Event())
     assert states(engine) == {"queued": 50}
+    assert seen(engine)["workers"] == []
+
+
+def seen(engine):
+    """What an operator sees of workers."""
+    with store.reading(engine) as session:
+        return status.overview(session, datetime.now(UTC))
 
 
 def test_a_worker_says_that_it_lives(engine, relay):
-    """Its row is there while it runs, and gone when it ended as it should."""
-
-    def workers():
-        with store.reading(engine) as session:
-            return status.overview(session, datetime.now(UTC))["workers"]
-
-    with working(engine, relay):
-        wait_for(lambda: len(workers()) == 1)
-    assert workers() == []
+    """It is there while it runs; of those that ended one row says when that was."""
+    assert seen(engine)["worker_seen_at"] is None
+    for _ in range(3):
+        with working(engine, relay):
+            wait_for(lambda: len(seen(engine)["workers"]) == 1)
+        assert seen(engine)["workers"] == []
+    ended = datetime.fromisoformat(seen(engine)["worker_seen_at"])
+    assert timedelta(0) <= datetime.now(UTC) - ended < timedelta(seconds=60)
+    with store.reading(engine) as session:
+        assert len(session.scalars(select(store.Worker)).all()) == 1
