@@ -240,6 +240,7 @@ def test_no_relay_is_fine() -> None:
         ("retry_delay", "inf", "finite"),
         ("retry_for", "0", "greater than 0"),
         ("port", "70000", "65535"),
+        ("host", "", "at least 1 character"),
         ("database_url", "mysql://u:hunter2@host/db", "must be sqlite:///FILE or postgresql://"),
         ("database_url", "sqlite:///", "must be sqlite:///FILE or postgresql://"),
     ],

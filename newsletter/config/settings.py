@@ -103,7 +103,9 @@ class Settings(BaseModel):
         description="Where the limits are counted: memory:// for one web process, "
         "or redis://host for several.",
     )
-    host: str = Field(default="127.0.0.1", description="Where `newsletter serve` listens.")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Where `newsletter serve` listens."
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="The port that it listens on.")
     threads: int = Field(default=8, ge=1, le=128, description="Requests that it answers at once.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
