@@ -14,6 +14,7 @@ from newsletter.config.values import (
     check_base_url,
     check_database_url,
     check_limit,
+    check_limit_storage,
     check_smtp_url,
     smtp_server,
 )
@@ -98,7 +99,7 @@ class Settings(BaseModel):
         default="30 per hour",
         description="Sign-up forms accepted from one client.",
     )
-    limit_storage: str = Field(
+    limit_storage: Annotated[str, AfterValidator(check_limit_storage)] = Field(
         default="memory://",
         description="Where the limits are counted: memory:// for one web process, "
         "or redis://host for several.",

@@ -54,13 +54,14 @@ def test_init_with_a_bad_base_url(tmp_path: Path) -> None:
 
 def test_config_check_tells_every_fault(home: Home) -> None:
     """All faults at once, each with its cure, and exit code 5."""
-    home.set(smtp_url="mail.example.org", confirm_dayz=3)
+    home.set(smtp_url="mail.example.org", confirm_dayz=3, limit_storage="reddis://host")
     result = home.run("config", "check", code=5)
+    assert "limit_storage" in result.stderr
     assert "smtp_url" in result.stderr
     assert "did you mean confirm_days" in result.stderr
     found = home.json("config", "check", code=5)
     assert found["ok"] is False
-    assert len(found["faults"]) == 2
+    assert len(found["faults"]) == 3
 
 
 def test_config_check_warns(home: Home) -> None:
