@@ -73,7 +73,8 @@ def parse(text: str) -> Address:
 def _mailbox(key: str) -> str:
     local, _, domain = key.rpartition("@")
     domain = _SAME_DOMAIN.get(domain, domain)
-    local = local.partition("+")[0] or local
+    # Wider folding than for `key`: a limit that counts two people as one harms nobody.
+    local = (local.partition("+")[0] or local).casefold()
     if domain in _DOTLESS:
         local = local.replace(".", "")
     return f"{local}@{domain}"

@@ -10,7 +10,7 @@ import click
 from newsletter import config, store
 from newsletter.cli import installation
 from newsletter.cli.group import Choice
-from newsletter.errors import ConfigError, NewsletterError
+from newsletter.errors import NewsletterError
 
 
 class AlreadyThere(NewsletterError):
@@ -46,11 +46,12 @@ def init(ctx: click.Context, *, folder: Path | None, base_url: str) -> None:
     _write_new(file, config.template(base_url))
     try:
         settings = config.load(file).settings
-    except ConfigError:
-        # With a wrong --base-url or variable, trying again must not meet a half-made installation.
+        _make_database(settings)
+    except BaseException:
+        # A wrong --base-url or variable, a database that is another installation's, Ctrl-C: the
+        # file's secrets fit nothing, and trying again must not meet a half-made installation.
         file.unlink()
         raise
-    _make_database(settings)
     click.echo(f"Settings: {file}")
     click.echo(f"Database: {_place(settings)}")
     click.echo(

@@ -2,7 +2,15 @@
 
 from newsletter.consent.check import Report, verify
 from newsletter.consent.event import EventType, Evidence
-from newsletter.consent.log import Entry, Subject, entries, record, record_erasure, record_many
+from newsletter.consent.log import (
+    Entry,
+    Subject,
+    declaration,
+    entries,
+    record,
+    record_erasure,
+    record_many,
+)
 from newsletter.consent.wording import Wording, check_wording, wording_of
 
 __all__ = [
@@ -13,6 +21,7 @@ __all__ = [
     "Subject",
     "Wording",
     "check_wording",
+    "declaration",
     "entries",
     "record",
     "record_erasure",

@@ -26,6 +26,7 @@ class Subject:
     key: bytes
     subscription: str
     address: str
+    address_key: str
     publication: str
 
     @classmethod
@@ -44,6 +45,7 @@ class Subject:
             key=subscriber.key,
             subscription=subscription.public_id,
             address=subscriber.address,
+            address_key=subscriber.address_key,
             publication=publication.slug,
         )
 
@@ -91,6 +93,7 @@ def record_many(
             "subscriber": subject.subscriber,
             "subscription": subject.subscription,
             "address": subject.address,
+            "address_normalised": subject.address_key,
         }
         rows.append(_row(position, fields, subject.key, subject.subscriber_id))
     session.execute(insert(ConsentEvent), rows)
@@ -105,19 +108,17 @@ def record_erasure(
     The list is what tells an erasure from a deletion behind our back. The event is about nobody:
     its key is the installation's own.
     """
-    closed = list(
+    # The position first: nobody appends between the events that are closed and the list of them.
+    position, key = _take_positions(session, 1)
+    closed = sorted(
         session.scalars(
-            select(ConsentEvent.position)
+            update(ConsentEvent)
             .where(ConsentEvent.subscriber_id == subscriber.id)
-            .order_by(ConsentEvent.position)
+            .values(body=None, subscriber_id=None)
+            .returning(ConsentEvent.position)
+            .execution_options(synchronize_session=False)
         )
     )
-    session.execute(
-        update(ConsentEvent)
-        .where(ConsentEvent.subscriber_id == subscriber.id)
-        .values(body=None, subscriber_id=None)
-    )
-    position, key = _take_positions(session, 1)
     fields = _common(EventType.ERASED, position, now)
     fields |= {"actor": evidence.actor, "channel": evidence.channel, "closed": closed}
     session.execute(insert(ConsentEvent), [_row(position, fields, key, None)])
@@ -135,6 +136,25 @@ def entries(
     with session.scalars(query) as rows:
         for row in rows:
             yield Entry(row.position, row.commitment, json.loads(row.body) if row.body else {})
+
+
+# What a confirmation takes over from the request that it confirms.
+_DECLARED = ("box_ticked", "wording", "wording_version", "privacy_url", "privacy_version")
+
+
+def declaration(session: Session, subscription: Subscription) -> dict[str, Any]:
+    """What the person agreed to when they last asked for this subscription, as event fields.
+
+    With `declared_at`, the position of the event that holds it; empty when no event does (an
+    import, say).
+    """
+    found: dict[str, Any] = {}
+    for entry in entries(session, subscription.subscriber_id):
+        fields = entry.fields
+        if fields["subscription"] == subscription.public_id and "wording" in fields:
+            found = {name: fields[name] for name in _DECLARED if name in fields}
+            found["declared_at"] = fields.get("declared_at", entry.position)
+    return found
 
 
 def _take_positions(session: Session, count: int) -> tuple[int, bytes]:

@@ -35,8 +35,6 @@ from newsletter.store import (
 )
 from newsletter.store.letters import message_id
 
-# Letters to a subscription that one can leave: these carry List-Unsubscribe (RFC 2369, RFC 8058).
-_LEAVABLE = {LetterName.DIGEST, LetterName.TEST, LetterName.WELCOME}
 # Answers to what a person just did (RFC 3834 §5). A digest is a bulk mail, not an answer.
 _AUTOMATIC = set(LetterName) - {LetterName.DIGEST, LetterName.TEST}
 
@@ -204,6 +202,7 @@ def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:
         found["confirm_url"] = links.url("confirm", delivery.public_id, at=delivery.created_at)
     elif name == LetterName.ACCESS:
         found["access_url"] = _person_url("access", row, links)
+        found["unsubscribe_url"] = _unsubscribe_url(row, links)
     elif name in (LetterName.WELCOME, LetterName.ALREADY_CONFIRMED):
         found["unsubscribe_url"] = _unsubscribe_url(row, links)
         found["preferences_url"] = _preferences_url(row, links)
@@ -212,7 +211,8 @@ def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:
 
 def _headers(row: _Row, name: LetterName, language: str, links: Links) -> Headers:
     delivery, publication = row.delivery, row.publication
-    can_leave = name in _LEAVABLE
+    # A letter about a subscription can end it by its header (RFC 2369 §3.2, RFC 8058 §3.1).
+    can_leave = row.subscription is not None or name == LetterName.TEST
     return Headers(
         from_name=publication.from_name,
         from_address=publication.from_address,

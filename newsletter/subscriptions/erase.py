@@ -9,19 +9,20 @@ from __future__ import annotations
 from datetime import datetime
 from sqlite3 import OperationalError
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from newsletter import addresses, consent
 from newsletter.store import (
     Delivery,
     DeliveryState,
+    LetterName,
     Subscriber,
     Subscription,
     SuppressionReason,
     public_id,
 )
-from newsletter.store.find import suppress
+from newsletter.store.find import subscriber_by_public_id, suppress
 
 _NOT_YET_SENT = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.DEFERRED)
 
@@ -38,6 +39,8 @@ def forget(
 
     The suppression blocks imports only; the person's own new sign-up ends it.
     """
+    if subscriber_by_public_id(session, subscriber.public_id) is None:  # locks the person
+        return
     mailbox = addresses.parse(subscriber.address).mailbox_hash(hash_key)
     suppress(session, mailbox, SuppressionReason.ERASED, now=now)
     consent.record_erasure(session, subscriber, evidence, now=now)
@@ -72,7 +75,16 @@ def clean(engine: Engine) -> bool:
 
 def _strip_deliveries(session: Session, subscriber: Subscriber, now: datetime) -> None:
     """Leave of each delivery its digest and its state, so that totals still add up."""
-    of_person = Delivery.subscriber_id == subscriber.id
+    tests = [
+        row.id
+        for row in session.execute(
+            select(Delivery.id, Delivery.address).where(
+                Delivery.letter == LetterName.TEST, Delivery.address.is_not(None)
+            )
+        )
+        if addresses.parse(row.address).key == subscriber.address_key
+    ]
+    of_person = or_(Delivery.subscriber_id == subscriber.id, Delivery.id.in_(tests))
     session.execute(
         update(Delivery)
         .where(of_person, Delivery.state.in_(_NOT_YET_SENT))

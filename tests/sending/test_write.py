@@ -93,7 +93,7 @@ def test_the_same_row_gives_the_same_bytes(engine, make_publication, make_reader
 
 @pytest.mark.parametrize("name", LETTERS)
 def test_a_persons_own_letters(engine, make_publication, make_reader, now, name):
-    """Each says that a machine wrote it, and can be left only where that makes sense."""
+    """Each says that a machine wrote it, and ends the subscription at the reader's click."""
     with store.transaction(engine) as session:
         publication = make_publication(session)
         reader = make_reader(session, publication, "ada@example.net", name="Ada")
@@ -104,7 +104,8 @@ def test_a_persons_own_letters(engine, make_publication, make_reader, now, name)
         message = parsed(mails[0])
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Message-ID"] == row.message_id
-    assert (message["List-Unsubscribe"] is not None) == (name == "welcome")
+    assert message["List-Unsubscribe"].startswith("<https://news.example.org/unsubscribe/")
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     if name == "confirmation":
         lines = part(mails[0], "plain").splitlines()
         link = next(line for line in lines if "/confirm/" in line)
