@@ -16,6 +16,7 @@ import hmac
 import string
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -48,6 +49,7 @@ class Address:
         return hmac.new(hash_key, b"mailbox\0" + self.mailbox.encode(), hashlib.sha256).digest()
 
 
+@lru_cache(maxsize=10_000)  # a send asks for each address several times
 def parse(text: str) -> Address:
     """The address in `text`; blanks around it are dropped.
 
@@ -79,7 +81,8 @@ def of_key(key: str) -> Address:
 def _mailbox(key: str) -> str:
     local, _, domain = key.rpartition("@")
     domain = _SAME_DOMAIN.get(domain, domain)
-    local = local.partition("+")[0] or local
+    # Wider folding than for `key`: a limit that counts two people as one harms nobody.
+    local = (local.partition("+")[0] or local).casefold()
     if domain in _DOTLESS:
         local = local.replace(".", "")
     return f"{local}@{domain}"

@@ -65,6 +65,7 @@ class House:
         )
         self.engine, self.sink = engine, sink
         self.app: Flask = create_app(self.settings, engine)
+        self.app.config["SIGNUP_ANSWER_AFTER"] = 0
         self.links = Links(settings.base_url, tuple(settings.all_secret_keys))
 
     def get(self, path: str, **more: Any) -> TestResponse:

@@ -181,6 +181,10 @@ def test_check_schema(empty: Engine) -> None:
     """Empty, made by an older version, made by a newer one: refused, each with its own cure."""
     with pytest.raises(SchemaError, match=r"is empty.*newsletter migrate"):
         store.check_schema(empty)
+    for older in revisions()[:-1]:
+        store.migrate(empty, older)
+        with pytest.raises(SchemaError, match=rf"revision {older}, this version needs {HEAD}"):
+            store.check_schema(empty)
     store.migrate(empty)
     store.check_schema(empty)
     with schema.altering(empty) as connection:

@@ -18,9 +18,6 @@ from newsletter import __version__
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("newsletter", "templates", "migrations")
 
-# The wheel is built once, by one worker.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Standard output of a command that succeeds; it sees neither the checkout nor our settings."""

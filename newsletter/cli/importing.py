@@ -88,7 +88,7 @@ def _pieces(file: Path) -> Iterator[tuple[list[Row], list[BadRow], int]]:
     bad: list[BadRow] = []
     number = 0
     with file.open(encoding="utf-8-sig", newline="") as opened:
-        for each in importing.read(opened):
+        for each in importing.read(opened, now=installation.now()):
             number = each.number
             if isinstance(each, importing.Row):
                 rows.append(each)
@@ -119,6 +119,7 @@ def _take(
             source=evidence.strip(),
             hash_key=here.hash_key,
             now=installation.now(),
+            keep=here.settings.client_address,
             send_confirmation=send_confirmation,
         )
 

@@ -9,9 +9,8 @@ import click
 
 from newsletter import config, store
 from newsletter.cli import installation
-from newsletter.cli.files import reserve
 from newsletter.cli.group import Choice
-from newsletter.errors import ConfigError, NewsletterError
+from newsletter.errors import NewsletterError
 
 
 class AlreadyThere(NewsletterError):
@@ -47,11 +46,12 @@ def init(ctx: click.Context, *, folder: Path | None, base_url: str) -> None:
     _write_new(file, config.template(base_url))
     try:
         settings = config.load(file).settings
-    except ConfigError:
-        # With a wrong --base-url or variable, trying again must not meet a half-made installation.
+        key_folder = _make_database(settings)
+    except BaseException:
+        # A wrong --base-url or variable, a database that is another installation's, Ctrl-C: the
+        # file's secrets fit nothing, and trying again must not meet a half-made installation.
         file.unlink()
         raise
-    key_folder = _make_database(settings)
     click.echo(f"Settings: {file}")
     click.echo(f"Database: {_place(settings)}")
     if key_folder is not None:
@@ -75,9 +75,6 @@ def _write_new(file: Path, text: str) -> None:
 
 def _make_database(settings: config.Settings) -> Path | None:
     """The tables and the signing key; returns the folder that a key was made in."""
-    database = installation.sqlite_file(settings)
-    if database is not None:
-        reserve(database)
     with installation.unchecked(settings) as here:
         store.create(here.engine, here.hash_key, installation.now())
         return installation.make_key(here)

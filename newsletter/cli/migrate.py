@@ -6,7 +6,6 @@ import click
 from alembic.util import CommandError
 
 from newsletter.cli import installation, output
-from newsletter.cli.files import reserve
 from newsletter.store import schema
 
 
@@ -23,9 +22,6 @@ def migrate(*, as_json: bool) -> None:
     newsletter backup before.db && newsletter migrate
     """
     settings = installation.load_settings().settings
-    database = installation.sqlite_file(settings)
-    if database is not None:
-        reserve(database)
     with installation.unchecked(settings) as here:
         before = schema.revision(here.engine)
         try:

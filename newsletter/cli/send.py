@@ -81,7 +81,7 @@ def send(
 
 def _say_audience(here: installation.Installation, digest_id: int, *, as_json: bool) -> None:
     with store.reading(here.engine) as session:
-        found = audience.count(session, find(session, digest_id))
+        found = audience.count(session, find(session, digest_id), hash_key=here.hash_key)
     record = {"digest": digest_id, "receivers": found.receivers, "excluded": found.excluded}
     if not as_json:
         record["excluded"] = found.excluded or "nobody"
@@ -121,7 +121,7 @@ def _send_now(
     with store.transaction(here.engine) as session:
         queue.begin(session, find(session, digest_id), now=installation.now())
     with store.reading(here.engine) as session:
-        expected = audience.count(session, find(session, digest_id)).receivers
+        expected = audience.not_queued_yet(session, find(session, digest_id))
         expected += status.of_digest(session, digest_id)["total"]
     fault: LogFault | None = None
     with stop_on_signals() as stop, progress("sending") as report:

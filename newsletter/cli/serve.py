@@ -73,6 +73,11 @@ def _listen(here: installation.Installation, host: str, port: int) -> Server:
             f"Cannot listen on {host}, port {port}: {error.strerror or error}. "
             "--host and --port choose another."
         ) from error
+    except ValueError as error:  # waitress's word for a name without an address
+        raise CannotListen(
+            f"Cannot listen on {host!r}, port {port}: there is no such address or host name. "
+            "--host chooses another."
+        ) from error
 
 
 def _run_both(here: installation.Installation, server: Server) -> None:

@@ -15,6 +15,7 @@ from newsletter.config.values import (
     check_base_url,
     check_database_url,
     check_limit,
+    check_limit_storage,
     check_smtp_url,
     smtp_server,
 )
@@ -99,7 +100,7 @@ class Settings(BaseModel):
         default="30 per hour",
         description="Sign-up forms accepted from one client.",
     )
-    limit_storage: str = Field(
+    limit_storage: Annotated[str, AfterValidator(check_limit_storage)] = Field(
         default="memory://",
         description="Where the limits are counted: memory:// for one web process, "
         "or redis://host for several.",
@@ -127,7 +128,9 @@ class Settings(BaseModel):
     evidence_years: float = Field(
         default=3, gt=0, description="Years that evidence is kept after the last withdrawal."
     )
-    host: str = Field(default="127.0.0.1", description="Where `newsletter serve` listens.")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Where `newsletter serve` listens."
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="The port that it listens on.")
     threads: int = Field(default=8, ge=1, le=128, description="Requests that it answers at once.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -128,5 +128,24 @@ def check_limit(value: str) -> str:
     return value
 
 
+_LIMIT_STORES = (
+    "memory://",
+    "redis://",
+    "rediss://",
+    "redis+sentinel://",
+    "redis+unix://",
+    "memcached://",
+    "mongodb://",
+)
+
+
+def check_limit_storage(value: str) -> str:
+    """The store's URL; ValueError when it is of none that can count limits."""
+    if not value.startswith(_LIMIT_STORES):
+        others = ", ".join(_LIMIT_STORES[2:])
+        raise ValueError(f"must be memory:// or such as redis://host (or {others})")
+    return value
+
+
 Secret = Annotated[SecretStr, AfterValidator(check_secret)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]

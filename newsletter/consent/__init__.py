@@ -6,6 +6,7 @@ from newsletter.consent.keyring import Keyring
 from newsletter.consent.log import (
     Entry,
     Subject,
+    declaration,
     entries,
     record,
     record_erasure,
@@ -23,6 +24,7 @@ __all__ = [
     "Subject",
     "Wording",
     "check_wording",
+    "declaration",
     "entries",
     "record",
     "record_erasure",

@@ -58,6 +58,8 @@ class Evidence:
     # As the client_address setting says: full, truncated, or None.
     client_address: str | None = None
     user_agent: str | None = None
+    # What the person agreed to in an earlier event that this one belongs to: see log.declaration.
+    declared: dict[str, Any] | None = None
     # Of the mail whose link was followed, or that was sent on this request.
     message_id: str | None = None
     mail_sha256: str | None = None
@@ -83,6 +85,8 @@ class Evidence:
             "source": self.source,
             "note": self.note,
         }
+        if self.declared is not None:
+            values |= self.declared
         if self.wording is not None:
             values |= {
                 "wording": self.wording.text,

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from newsletter.config import Settings
 from newsletter.errors import LogFault
-from newsletter.store import LedgerEntry, LedgerKind, reading
+from newsletter.store import Installation, LedgerEntry, LedgerKind, reading
 
 FILE = "ledger"
 _PIECE = 500
@@ -76,11 +76,11 @@ def note(
 ) -> None:
     """Put an entry into the ledger, in the transaction of what it says; Ledger.catch_up writes it.
 
-    Call it after the consent event: appending that one locks the installation until the commit, so
-    that entries are committed in the order of their numbers.
-
     publication: the slug; None for all.
     """
+    # As appending an event does: entries are committed in the order of their numbers, so that a
+    # file that was caught up lacks none of the numbers before its last one.
+    session.execute(select(Installation.id).with_for_update())
     newest = session.scalar(select(func.max(LedgerEntry.id))) or 0
     # Microseconds, not 1, 2, 3: a restored database would give the numbers of the lines that it
     # lacks to other entries.

@@ -30,6 +30,7 @@ class Subject:
     subscription_id: int
     subscription: str
     address: str
+    address_key: str
     publication: str
 
     @classmethod
@@ -49,6 +50,7 @@ class Subject:
             subscription_id=subscription.id,
             subscription=subscription.public_id,
             address=subscriber.address,
+            address_key=subscriber.address_key,
             publication=publication.slug,
         )
 
@@ -97,6 +99,7 @@ def record_many(
             "subscriber": subject.subscriber,
             "subscription": subject.subscription,
             "address": subject.address,
+            "address_normalised": subject.address_key,
         }
         row = _row(position, fields, subject.key)
         state = fold.follows(kind, states.get(subject.subscription_id), evidence.status)
@@ -124,18 +127,20 @@ def record_erasure(
     only: of the person's events those about this subscription. Their key stays with the others;
         an event's random id is gone with its bytes, and without it the key opens nothing.
     """
+    # The position first: nobody appends between the events that are closed and the list of them.
+    taken = _take_positions(session, 1)
     which = ConsentEvent.subscriber_id == subscriber.id
     if only is not None:
         which &= ConsentEvent.subscription_id == only.id
-    closed = list(
-        session.scalars(select(ConsentEvent.position).where(which).order_by(ConsentEvent.position))
+    closed = sorted(
+        session.scalars(
+            update(ConsentEvent)
+            .where(which)
+            .values(body=None, subscriber_id=None, subscription_id=None, state=None)
+            .returning(ConsentEvent.position)
+            .execution_options(synchronize_session=False)
+        )
     )
-    session.execute(
-        update(ConsentEvent)
-        .where(which)
-        .values(body=None, subscriber_id=None, subscription_id=None, state=None)
-    )
-    taken = _take_positions(session, 1)
     fields = _common(EventType.ERASED, taken.first, now)
     fields |= {"actor": evidence.actor, "channel": evidence.channel, "closed": closed}
     _append(session, taken, [_row(taken.first, fields, taken.key)])
@@ -189,6 +194,25 @@ def entries(
     with session.scalars(query) as rows:
         for row in rows:
             yield Entry(row.position, row.commitment, json.loads(row.body) if row.body else {})
+
+
+# What a confirmation takes over from the request that it confirms.
+_DECLARED = ("box_ticked", "wording", "wording_version", "privacy_url", "privacy_version")
+
+
+def declaration(session: Session, subscription: Subscription) -> dict[str, Any]:
+    """What the person agreed to when they last asked for this subscription, as event fields.
+
+    With `declared_at`, the position of the event that holds it; empty when no event does (an
+    import, say).
+    """
+    found: dict[str, Any] = {}
+    for entry in entries(session, subscription.subscriber_id):
+        fields = entry.fields
+        if fields["subscription"] == subscription.public_id and "wording" in fields:
+            found = {name: fields[name] for name in _DECLARED if name in fields}
+            found["declared_at"] = fields.get("declared_at", entry.position)
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from newsletter.digests import compose
-from newsletter.digests.freeze import Frozen, freeze, publication_values
+from newsletter.digests.freeze import Frozen, freeze
 from newsletter.errors import WrongState
 from newsletter.store import Digest, DigestState
 
@@ -44,7 +44,7 @@ def frozen_now(
     session: Session, digest: Digest, *, base_url: str, checkpoint: str | None = None
 ) -> Frozen:
     """What approving would freeze at this moment; for previews and test mails of a draft."""
-    publication = publication_values(digest.publication, base_url)
+    publication = digest.publication.in_letters(base_url)
     return freeze(
         compose.content(session, digest),
         publication,

@@ -15,9 +15,8 @@ from typing import Any, TypedDict
 from newsletter.digests.content import Content
 from newsletter.mail import letters
 from newsletter.mail.frozen import fill, greeting
-from newsletter.store import Publication
 
-__all__ = ["SLOTS", "Frozen", "fill", "freeze", "greeting", "publication_values"]
+__all__ = ["SLOTS", "Frozen", "fill", "freeze", "greeting"]
 
 VERSION = 1
 # What differs from reader to reader. `greeting` is a whole phrase, because the name may be absent.
@@ -51,7 +50,7 @@ def freeze(
 ) -> Frozen:
     """The letter of `content`, rendered with a token in each slot.
 
-    publication: as `publication_values` makes it. archive_url: where the digest can be read on
+    publication: as Publication.in_letters gives it. archive_url: where the digest can be read on
         the web; the same for everybody. checkpoint: the signed note that each mail's header will
         carry.
     """
@@ -85,16 +84,3 @@ def freeze(
     rest = {name: value for name, value in frozen.items() if name != "sha256"}
     canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return {**frozen, "sha256": hashlib.sha256(canonical.encode()).hexdigest()}
-
-
-def publication_values(publication: Publication, base_url: str) -> dict[str, str]:
-    """What a letter says about its publication. base_url: the installation's, without a slash."""
-    return {
-        "title": publication.title,
-        "from_name": publication.from_name,
-        "postal_address": publication.postal_address,
-        "privacy_url": publication.privacy_url,
-        "accent_color": publication.accent_color,
-        "home_url": f"{base_url}/{publication.slug}/",
-        "language": publication.language,
-    }

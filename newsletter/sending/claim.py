@@ -8,7 +8,7 @@ mail is sent twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -143,13 +143,14 @@ def due(session: Session, now: datetime) -> int:
     return changed
 
 
-def reap(session: Session, now: datetime) -> int:
+def reap(session: Session, now: datetime, *, gone: Collection[str] = ()) -> int:
     """Take back what silent workers held; how many rows there were.
 
+    gone: owners that were killed, whose leases need not be waited for.
     claimed -> queued: the dot was not written. armed -> uncertain: it may have been, and nobody
     can know; such a row is never sent again without an operator's word.
     """
-    over = Delivery.lease_until < now
+    over = or_(Delivery.lease_until < now, Delivery.owner.in_(gone))
     # A cancelled digest's armed rows were on their way when it was cancelled.
     digests = _digests(DigestState.SENDING, DigestState.PAUSED, DigestState.CANCELLED)
     changed = 0

@@ -132,8 +132,13 @@ _digest_state = _of_digest(Digest.state)
 # Erasure takes the address and the subscriber out of the row.
 _no_address = (Delivery.address.is_(None), ERASED)
 _no_person = (or_(Delivery.address.is_(None), Delivery.subscriber_id.is_(None)), ERASED)
-# "This was not me" stops everything that a person's mailbox could get from us.
+# "This was not me" stops what asks for a subscription; what the person confirmed stays theirs.
 _blocked = (_suppressed(SuppressionReason.BLOCKED), BLOCKED)
+
+
+_unmailable = _suppressed(
+    SuppressionReason.ERASED, SuppressionReason.BOUNCED, SuppressionReason.COMPLAINED
+)
 
 
 def _not(state: SubscriptionState) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
@@ -166,12 +171,11 @@ _REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
         _not(SubscriptionState.CONFIRMED),
     ),
     # Opens a person's own data, so the person must exist; whether they still read us is no matter.
-    LetterName.ACCESS: (_no_person, _blocked),
+    LetterName.ACCESS: (_no_person,),
     # Greets a reader: not one who has left already, nor one of whom the log knows no yes.
     LetterName.WELCOME: (
         _no_person,
         _no_subscription,
-        _blocked,
         _not(SubscriptionState.CONFIRMED),
         _halted,
         _unrecorded,
@@ -180,17 +184,16 @@ _REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
     LetterName.GOODBYE: (
         _no_person,
         _no_subscription,
-        _blocked,
         _not(SubscriptionState.UNSUBSCRIBED),
     ),
-    # Consent, at the last moment: confirmed by the table and by the log, not suppressed for
-    # whatever reason, and the digest neither cancelled nor paused.
+    # Consent, at the last moment: confirmed by the table and by the log, not erased, bounced or
+    # complained, and the digest neither cancelled nor paused.
     LetterName.DIGEST: (
         _no_person,
         _no_subscription,
         (_digest_state == DigestState.CANCELLED, CANCELLED),
         _not(SubscriptionState.CONFIRMED),
-        (_suppressed(), SUPPRESSED),
+        (_unmailable, SUPPRESSED),
         (_digest_state != DigestState.SENDING, PAUSED),
         _halted,
         _unrecorded,

@@ -81,7 +81,9 @@ def overview(session: Session, now: datetime) -> dict[str, Any]:
         for row in session.execute(query)
     ]
     alive = session.scalars(
-        select(Worker).where(Worker.seen_at > now - ALIVE_FOR).order_by(Worker.started_at)
+        select(Worker)
+        .where(Worker.seen_at > now - ALIVE_FOR, Worker.ended_at.is_(None))
+        .order_by(Worker.started_at)
     )
     return {
         "digests": digests,

@@ -35,8 +35,6 @@ from newsletter.store import (
 )
 from newsletter.store.letters import message_id
 
-# Letters to a subscription that one can leave: these carry List-Unsubscribe (RFC 2369, RFC 8058).
-_LEAVABLE = {LetterName.DIGEST, LetterName.TEST, LetterName.WELCOME}
 # Answers to what a person just did (RFC 3834 §5). A digest is a bulk mail, not an answer.
 _AUTOMATIC = set(LetterName) - {LetterName.DIGEST, LetterName.TEST}
 
@@ -187,7 +185,7 @@ def _personal_letter(row: _Row, name: LetterName, origin: Origin) -> tuple[Lette
     # What a visitor typed has no place in a mail that may go to somebody else.
     shown_name = None if name == LetterName.CONFIRMATION else row.subscriber.name
     values = {
-        "publication": _publication_values(row.publication, origin.links),
+        "publication": row.publication.in_letters(origin.links.base_url),
         "reader": {"name": shown_name, "address": row.delivery.address},
         "links": _links(row, name, origin.links),
         "good_for_days": origin.confirm_days,
@@ -197,27 +195,16 @@ def _personal_letter(row: _Row, name: LetterName, origin: Origin) -> tuple[Lette
     return letters.render(name, language, values), language
 
 
-def _publication_values(publication: Publication, links: Links) -> dict[str, str]:
-    return {
-        "title": publication.title,
-        "from_name": publication.from_name,
-        "postal_address": publication.postal_address,
-        "privacy_url": publication.privacy_url,
-        "accent_color": publication.accent_color,
-        "home_url": _home_url(publication, links),
-        "language": publication.language,
-    }
-
-
 def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:
     """The links of a personal letter: only what that letter is for."""
-    home = _home_url(row.publication, links)
+    home = row.publication.home_url(links.base_url)
     found = {"home_url": home, "archive_url": f"{home}archive/"}
     if name == LetterName.CONFIRMATION:
         delivery = row.delivery
         found["confirm_url"] = links.url("confirm", delivery.public_id, at=delivery.created_at)
     elif name == LetterName.ACCESS:
         found["access_url"] = _person_url("access", row, links)
+        found["unsubscribe_url"] = _unsubscribe_url(row, links)
     elif name in (LetterName.WELCOME, LetterName.ALREADY_CONFIRMED):
         found["unsubscribe_url"] = _unsubscribe_url(row, links)
         found["preferences_url"] = _preferences_url(row, links)
@@ -228,7 +215,8 @@ def _headers(
     row: _Row, name: LetterName, language: str, links: Links, checkpoint: str | None
 ) -> Headers:
     delivery, publication = row.delivery, row.publication
-    can_leave = name in _LEAVABLE
+    # A letter about a subscription can end it by its header (RFC 2369 §3.2, RFC 8058 §3.1).
+    can_leave = row.subscription is not None or name == LetterName.TEST
     return Headers(
         from_name=publication.from_name,
         from_address=publication.from_address,
@@ -244,10 +232,6 @@ def _headers(
         checkpoint=checkpoint,
         language=language,
     )
-
-
-def _home_url(publication: Publication, links: Links) -> str:
-    return f"{links.base_url}/{publication.slug}/"
 
 
 def _unsubscribe_url(row: _Row, links: Links) -> str:

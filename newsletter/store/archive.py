@@ -16,7 +16,7 @@ _PUBLIC = (DigestState.SENDING, DigestState.PAUSED, DigestState.SENT)
 
 
 @dataclass(frozen=True)
-class Issue:
+class Published:
     """A digest as a list of them names it: its public id, its subject, and since when it is out."""
 
     name: str
@@ -24,7 +24,7 @@ class Issue:
     published_at: datetime
 
 
-def latest(session: Session, publication: Publication, count: int) -> list[Issue]:
+def latest(session: Session, publication: Publication, count: int) -> list[Published]:
     """The newest `count` public digests, newest first. Their content is not loaded."""
     rows = session.execute(
         select(Digest.public_id, Digest.subject, Digest.approved_at)
@@ -32,7 +32,7 @@ def latest(session: Session, publication: Publication, count: int) -> list[Issue
         .order_by(Digest.approved_at.desc(), Digest.id.desc())
         .limit(count)
     )
-    return [Issue(name, subject, at) for name, subject, at in rows if at is not None]
+    return [Published(name, subject, at) for name, subject, at in rows if at is not None]
 
 
 def published(session: Session, publication: Publication, name: str) -> Digest | None:

@@ -6,6 +6,8 @@ less is durable: with NORMAL a power cut takes back commits that we already acte
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,11 +28,28 @@ def connect(database_url: str) -> Engine:
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
             hide_parameters=True,
         )
+        event.listen(engine, "do_connect", _make_private)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # Parameters hold addresses; an error message with them would end up in a log.
-    return create_engine(database_url, hide_parameters=True, pool_pre_ping=True)
+    # Each sending connection and each request thread may hold one connection for a moment.
+    return create_engine(
+        database_url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=150
+    )
+
+
+def _make_private(
+    _dialect: object, _record: object, arguments: list[Any], _options: object
+) -> None:
+    """A new SQLite file is for nobody else to read: it holds addresses.
+
+    SQLite gives its write-ahead log the same mode.
+    """
+    if arguments and arguments[0] != ":memory:":
+        # There already, or in a place that SQLite itself will complain about.
+        with contextlib.suppress(OSError):
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

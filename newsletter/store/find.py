@@ -1,4 +1,9 @@
-"""Named queries about people, their subscriptions and their suppressions."""
+"""Named queries about people, their subscriptions and their suppressions.
+
+Whoever changes something locks in this order, so that two changes of one person wait for each other
+and never for ever: the subscriber's row, the mailbox's quota, the installation's row (the log).
+On SQLite a writing transaction has the whole database, and locking is nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, joinedload
 
@@ -30,45 +35,49 @@ def inserter(session: Session) -> type[postgresql.Insert] | type[sqlite.Insert]:
 
 
 def subscriber_by_key(session: Session, address_key: str) -> Subscriber | None:
-    """The subscriber with this normalised address."""
+    """The subscriber with this normalised address, locked for writing."""
+    _lock(session, Subscriber.address_key == address_key)
     return session.scalars(
         select(Subscriber).where(Subscriber.address_key == address_key)
     ).one_or_none()
 
 
 def subscriber_by_public_id(session: Session, name: str) -> Subscriber | None:
-    """The subscriber that a link names; None when erased meanwhile."""
+    """The subscriber that a link names, locked for writing; None when erased meanwhile."""
+    _lock(session, Subscriber.public_id == name)
     return session.scalars(select(Subscriber).where(Subscriber.public_id == name)).one_or_none()
 
 
 def subscription_by_public_id(session: Session, name: str) -> Subscription | None:
-    """The subscription that a link names, locked until the transaction ends (PostgreSQL)."""
+    """The subscription that a link names, its subscriber locked for writing."""
+    named = select(Subscription.subscriber_id).where(Subscription.public_id == name)
+    _lock(session, Subscriber.id == named.scalar_subquery())
     query = (
         select(Subscription)
         .where(Subscription.public_id == name)
         .options(joinedload(Subscription.publication), joinedload(Subscription.subscriber))
     )
-    if _writes(session):
-        query = query.with_for_update(of=Subscription)
     return session.scalars(query).one_or_none()
 
 
 def confirmation(session: Session, name: str) -> tuple[Delivery, Subscription] | None:
-    """The confirmation mail that a link names, with its subscription, locked for writing."""
+    """The confirmation mail that a link names, with its subscription; the subscriber is locked."""
+    named = select(Delivery.subscriber_id).where(Delivery.public_id == name)
+    _lock(session, Subscriber.id == named.scalar_subquery())
     query = (
         select(Delivery, Subscription)
         .join(Subscription, Subscription.id == Delivery.subscription_id)
         .where(Delivery.public_id == name, Delivery.letter == LetterName.CONFIRMATION)
         .options(joinedload(Subscription.publication), joinedload(Subscription.subscriber))
     )
-    if _writes(session):
-        query = query.with_for_update(of=Subscription)
     found = session.execute(query).one_or_none()
     return (found[0], found[1]) if found else None
 
 
-def _writes(session: Session) -> bool:
-    return not session.connection().get_execution_options().get("newsletter_reading", False)
+def _lock(session: Session, which: ColumnElement[bool]) -> None:
+    """Wait until nobody else changes this person; a session that only reads does not wait."""
+    if not session.connection().get_execution_options().get("newsletter_reading", False):
+        session.execute(select(Subscriber.id).where(which).with_for_update())
 
 
 def ensure_subscriber(
@@ -122,7 +131,6 @@ def ensure_subscription(
             Subscription.subscriber_id == subscriber.id,
         )
         .options(joinedload(Subscription.publication), joinedload(Subscription.subscriber))
-        .with_for_update(of=Subscription)
     ).one()
     return subscription, made is not None
 

@@ -18,7 +18,7 @@ from newsletter.store.people import LetterQuota, Publication, Subscriber, Subscr
 QUOTAS: dict[LetterName, tuple[timedelta, int | None]] = {
     LetterName.CONFIRMATION: (timedelta(hours=24), 3),
     LetterName.ALREADY_CONFIRMED: (timedelta(hours=24), None),
-    LetterName.ACCESS: (timedelta(minutes=15), None),
+    LetterName.ACCESS: (timedelta(hours=1), None),
 }
 
 

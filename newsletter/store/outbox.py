@@ -96,7 +96,7 @@ class Delivery(Base):
 
 
 class Worker(Base):
-    """A process that sends, and when it was last seen."""
+    """A process that sends, and when it was last seen. Of those that ended, one row is kept."""
 
     __tablename__ = "worker"
 
@@ -105,3 +105,5 @@ class Worker(Base):
     pid: Mapped[int]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+    # None for one that runs, or was killed.
+    ended_at: Mapped[datetime | None]

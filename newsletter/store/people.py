@@ -71,6 +71,22 @@ class Publication(Base):
     sends_goodbye: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
 
+    def home_url(self, base_url: str) -> str:
+        """Its sign-up page; base_url: the installation's, without a slash."""
+        return f"{base_url}/{self.slug}/"
+
+    def in_letters(self, base_url: str) -> dict[str, str]:
+        """What a letter says about its publication, as plain values."""
+        return {
+            "title": self.title,
+            "from_name": self.from_name,
+            "postal_address": self.postal_address,
+            "privacy_url": self.privacy_url,
+            "accent_color": self.accent_color,
+            "home_url": self.home_url(base_url),
+            "language": self.language,
+        }
+
 
 class Subscriber(Base):
     """A person's address, once. `key` opens this person's consent events; erasure destroys it."""

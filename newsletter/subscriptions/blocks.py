@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session, joinedload
 
 from newsletter import consent
 from newsletter.addresses import Address
-from newsletter.store import Subscription, SuppressionReason
+from newsletter.store import LetterName, Subscription, SuppressionReason
 from newsletter.store.find import lift as lift_suppressions
 from newsletter.store.find import subscriber_by_key, suppressions
+from newsletter.store.letters import answered
 
 # An erasure is not among them: it ends when the person signs up and confirms anew, not before.
 LIFTABLE = (
@@ -35,10 +36,12 @@ def lift(
         subscriptions; their states stay as they are.
     """
     mailbox = address.mailbox_hash(hash_key)
+    subscriber = subscriber_by_key(session, address.key)
+    # Three confirmation mails without an answer end the asking; the operator's word begins it anew.
+    answered(session, mailbox, LetterName.CONFIRMATION)
     lifted = sorted(suppressions(session, [mailbox]).get(mailbox, set()) & set(LIFTABLE))
     if not lift_suppressions(session, mailbox, LIFTABLE):
         return []
-    subscriber = subscriber_by_key(session, address.key)
     if subscriber is not None:
         mine = session.scalars(
             select(Subscription)

@@ -36,12 +36,16 @@ _ENDED_BY_CONFIRMING = (
 
 @dataclass(frozen=True)
 class View:
-    """What the confirm page shows. `current`: the link still counts."""
+    """What the confirm page shows.
+
+    current: the link still counts. is_former: it belongs to an earlier request, ended since.
+    """
 
     publication: Publication
     address: str
     state: str
     current: bool
+    is_former: bool
 
 
 def look(session: Session, delivery_id: str) -> View | None:
@@ -67,16 +71,19 @@ def accept(
         raise BadLink("This link no longer counts: the sign-up that it belongs to has ended.")
     delivery, subscription = found
     if subscription.state == SubscriptionState.PENDING:
+        mailbox = _mailbox(subscription, hash_key)
+        if SuppressionReason.BLOCKED in suppressions(session, [mailbox]).get(mailbox, set()):
+            raise BadLink("This link no longer counts: somebody said that it was not them.")
         subscription.confirm(now)
+        answered(session, mailbox, LetterName.CONFIRMATION)
         evidence = replace(
             evidence,
             message_id=delivery.message_id,
             mail_sha256=delivery.content_sha256.hex() if delivery.content_sha256 else None,
+            declared=consent.declaration(session, subscription),
         )
         consent.record(session, consent.EventType.CONFIRMED, subscription, evidence, now=now)
-        mailbox = _mailbox(subscription, hash_key)
         lift(session, mailbox, _ENDED_BY_CONFIRMING)
-        answered(session, mailbox, LetterName.CONFIRMATION)
         if subscription.publication.sends_welcome:
             _letter(session, LetterName.WELCOME, subscription, now)
     return _view(delivery, subscription)
@@ -90,16 +97,25 @@ def deny(
     hash_key: bytes,
     now: datetime,
 ) -> None:
-    """ "This was not me": the address is withdrawn and gets no further confirmation mails."""
+    """The person says "this was not me": the sign-up ends, and no confirmation mail comes again.
+
+    Other publications that the person confirmed stay theirs. A second time changes nothing.
+
+    Raises BadLink when the link is of an earlier request, whose subscription has ended since.
+    """
     found = confirmation(session, delivery_id)
     if found is None:
         return
     delivery, subscription = found
+    if _is_former(delivery, subscription):
+        raise BadLink("This link no longer counts: the sign-up that it belongs to has ended.")
+    is_alive = subscription.state in (SubscriptionState.PENDING, SubscriptionState.CONFIRMED)
     mailbox = _mailbox(subscription, hash_key)
-    if SuppressionReason.BLOCKED in suppressions(session, [mailbox]).get(mailbox, set()):
+    is_blocked = SuppressionReason.BLOCKED in suppressions(session, [mailbox]).get(mailbox, set())
+    if is_blocked and not is_alive:
         return
     suppress(session, mailbox, SuppressionReason.BLOCKED, now=now)
-    if subscription.state in (SubscriptionState.PENDING, SubscriptionState.CONFIRMED):
+    if is_alive:
         subscription.end(SubscriptionState.UNSUBSCRIBED, now)
     evidence = replace(evidence, message_id=delivery.message_id)
     consent.record(session, consent.EventType.BLOCKED, subscription, evidence, now=now)
@@ -156,7 +172,8 @@ def _mail_again(
     ):
         return None
     fresh = _letter(session, LetterName.CONFIRMATION, subscription, now)
-    evidence = replace(evidence, message_id=fresh.message_id)
+    declared = consent.declaration(session, subscription)
+    evidence = replace(evidence, message_id=fresh.message_id, declared=declared)
     consent.record(session, consent.EventType.REQUESTED, subscription, evidence, now=now)
     return fresh
 
@@ -173,11 +190,13 @@ def _mailbox(subscription: Subscription, hash_key: bytes) -> bytes:
     return addresses.parse(subscription.subscriber.address).mailbox_hash(hash_key)
 
 
+def _is_former(delivery: Delivery, subscription: Subscription) -> bool:
+    return delivery.created_at < subscription.pending_since
+
+
 def _is_current(delivery: Delivery, subscription: Subscription) -> bool:
-    return (
-        subscription.state in (SubscriptionState.PENDING, SubscriptionState.CONFIRMED)
-        and delivery.created_at >= subscription.pending_since
-    )
+    is_alive = subscription.state in (SubscriptionState.PENDING, SubscriptionState.CONFIRMED)
+    return is_alive and not _is_former(delivery, subscription)
 
 
 def _view(delivery: Delivery, subscription: Subscription) -> View:
@@ -186,4 +205,5 @@ def _view(delivery: Delivery, subscription: Subscription) -> View:
         subscription.subscriber.address,
         subscription.state,
         _is_current(delivery, subscription),
+        _is_former(delivery, subscription),
     )

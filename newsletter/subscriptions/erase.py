@@ -24,7 +24,7 @@ from newsletter.store import (
     public_id,
     traces,
 )
-from newsletter.store.find import suppress
+from newsletter.store.find import subscriber_by_public_id, suppress
 
 _NOT_YET_SENT = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.DEFERRED)
 
@@ -42,6 +42,8 @@ def forget(
     The suppression blocks imports only; the person's own new sign-up ends it. The edge has the
     ledger written after the commit, and the file cleaned.
     """
+    if subscriber_by_public_id(session, subscriber.public_id) is None:  # locks the person
+        return
     mailbox = addresses.parse(subscriber.address).mailbox_hash(hash_key)
     destroy(session, subscriber, evidence, now=now)
     suppress(session, mailbox, SuppressionReason.ERASED, now=now)

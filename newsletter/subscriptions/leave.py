@@ -80,7 +80,6 @@ def by_operator(
         .join(Publication)
         .where(Subscription.subscriber_id == subscriber.id, Subscription.state.in_(_ALIVE))
         .options(joinedload(Subscription.publication), joinedload(Subscription.subscriber))
-        .with_for_update(of=Subscription)
     )
     if slug is not None:
         query = query.where(Publication.slug == slug)

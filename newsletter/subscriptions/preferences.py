@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from newsletter import addresses, consent
 from newsletter.errors import NotFound
@@ -85,25 +85,46 @@ def change(
         name for name in ("name", "language") if getattr(subscriber, name) != getattr(wanted, name)
     ]
     subscriber.name, subscriber.language = wanted.name, wanted.language
-    asked = []
+    # Joining first: it takes the mailbox's quota, which comes before the log in the order of locks.
+    asked = _join(session, view, wanted, evidence, hash_key=hash_key, now=now)
     for publication, subscription in view.rows:
-        alive = subscription is not None and subscription.state in (
-            SubscriptionState.PENDING,
-            SubscriptionState.CONFIRMED,
-        )
-        if subscription is not None and alive and changed:
+        if subscription is None or not _is_alive(subscription) or publication.slug in asked:
+            continue
+        if changed:
             note = "changed: " + ", ".join(changed)
             said = replace(evidence, note=note, language=wanted.language)
             consent.record(session, consent.EventType.PREFERENCES, subscription, said, now=now)
-        if subscription is not None and alive and publication.slug not in wanted.keep:
+        if publication.slug not in wanted.keep:
             leave.withdraw(session, subscription, evidence, hash_key=hash_key, now=now)
-        elif not alive and publication.slug in wanted.join:
-            address = addresses.parse(subscriber.address)
+    return asked
+
+
+def _join(
+    session: Session,
+    view: View,
+    wanted: Change,
+    evidence: consent.Evidence,
+    *,
+    hash_key: bytes,
+    now: datetime,
+) -> list[str]:
+    """Ask for what was ticked anew; returns the slugs that a confirmation mail was sent for."""
+    address = addresses.parse(view.subscriber.address)
+    form = signup.Signup(address, wanted.name, wanted.language)
+    asked = []
+    for publication, subscription in view.rows:
+        if publication.slug in wanted.join and not _is_alive(subscription):
             ticked = replace(evidence, box_ticked=True, wording=wanted.join[publication.slug])
-            form = signup.Signup(address, wanted.name, wanted.language)
             if signup.request(session, publication, form, ticked, hash_key=hash_key, now=now):
                 asked.append(publication.slug)
     return asked
+
+
+def _is_alive(subscription: Subscription | None) -> bool:
+    return subscription is not None and subscription.state in (
+        SubscriptionState.PENDING,
+        SubscriptionState.CONFIRMED,
+    )
 
 
 def send_access(
@@ -119,17 +140,19 @@ def send_access(
     if subscriber is None:
         return False
     query = (
-        select(Publication)
-        .join(Subscription)
+        select(Subscription)
+        .join(Publication)
         .where(Subscription.subscriber_id == subscriber.id)
+        .options(contains_eager(Subscription.publication))
         .order_by(Publication.slug != (slug or ""), Subscription.id)
         .limit(1)
     )
-    publication = session.scalars(query).one_or_none()
+    subscription = session.scalars(query).one_or_none()
     mailbox = addresses.parse(subscriber.address).mailbox_hash(hash_key)
-    if publication is None or not take_quota(session, mailbox, LetterName.ACCESS, now=now):
+    if subscription is None or not take_quota(session, mailbox, LetterName.ACCESS, now=now):
         return False
-    new_letter(session, LetterName.ACCESS, publication, subscriber, None, now=now)
+    publication = subscription.publication
+    new_letter(session, LetterName.ACCESS, publication, subscriber, subscription, now=now)
     return True
 
 

@@ -27,7 +27,12 @@ from newsletter.store import (
     SubscriptionState,
     SuppressionReason,
 )
-from newsletter.store.find import ensure_subscriber, ensure_subscription, suppressions
+from newsletter.store.find import (
+    ensure_subscriber,
+    ensure_subscription,
+    subscriber_by_key,
+    suppressions,
+)
 from newsletter.store.letters import new_letter, take_quota
 
 
@@ -60,6 +65,7 @@ def request(
     reasons = suppressions(session, [mailbox]).get(mailbox, set())
     if SuppressionReason.BLOCKED in reasons:
         return None
+    subscriber_by_key(session, signup.address.key)  # locks the person before the quota
     letter = _letter_for(session, publication, signup.address)
     if not take_quota(session, mailbox, letter, now=now):
         return None

@@ -38,7 +38,7 @@ def one(slug: str, name: str) -> Response:
         publication = publications.find(session, slug)
         digest = published(session, publication, name)
     if digest is None or digest.frozen is None:
-        raise NotFound("There is no such issue in the archive.")
+        raise NotFound("There is no such digest in the archive.")
     content = Content.from_json(digest.frozen["content"])
     headers.allow_foreign_pictures()
     return page(

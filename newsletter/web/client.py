@@ -11,19 +11,18 @@ import hashlib
 import hmac
 import unicodedata
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any, Literal
 
 from flask import request
 
 from newsletter import consent
 from newsletter.config import Network
+from newsletter.network import Address, kept, parse
 from newsletter.web import language
 from newsletter.web.site import site
 
 MAX_USER_AGENT = 300
-
-Address = IPv4Address | IPv6Address
 
 
 def address_of(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> Address | None:
@@ -35,33 +34,17 @@ def address_of(peer: str | None, forwarded_for: str, trusted: Sequence[Network])
 
     Returns the last hop that no trusted proxy stands for; None when the peer has no address.
     """
-    client = _parse(peer or "")
+    client = parse(peer or "")
     if client is None:
         return None
     for hop in reversed(forwarded_for.split(",")):
         if not any(client in network for network in trusted):
             break
-        further = _parse(hop)
+        further = parse(hop)
         if further is None:
             break
         client = further
     return client
-
-
-def _parse(text: str) -> Address | None:
-    """An address, also as proxies write it: with a port, in brackets, IPv4 within IPv6."""
-    text = text.strip().partition("%")[0]
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        found = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        return found.ipv4_mapped
-    return found
 
 
 def address() -> Address | None:
@@ -71,15 +54,6 @@ def address() -> Address | None:
         request.headers.get("X-Forwarded-For", ""),
         site().settings.trusted_proxies,
     )
-
-
-def kept(found: Address | None, how: Literal["full", "truncated", "none"]) -> str | None:
-    """What of an address is kept as evidence: all, its network (/24 or /48), or nothing."""
-    if found is None or how == "none":
-        return None
-    if how == "full":
-        return str(found)
-    return str(ip_network((found, 24 if found.version == 4 else 48), strict=False))
 
 
 def limit_key() -> str:

@@ -83,6 +83,8 @@ def _refusal(found: Named, view: confirm.View) -> Response | None:
 def _deny(found: Named) -> Response:
     with database() as session:
         view = confirm.look(session, found.name)
+        if view is not None and view.is_former:
+            return page("confirm_ended", publication=view.publication, status=410)
         confirm.deny(
             session,
             found.name,

@@ -37,6 +37,9 @@ def install(app: Flask, base_url: str) -> None:
 
     @app.after_request
     def protect(response: Response) -> Response:
+        if request.endpoint == "static" and (response.mimetype or "").startswith("image/"):
+            # A picture may stand in a letter, and letters are read on other sites.
+            response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         response.headers.setdefault("Content-Security-Policy", _policy())

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from newsletter import store
 from newsletter.sending import claim, queue, status
+from newsletter.worker import beat
 
 log = structlog.get_logger()
 
@@ -20,7 +21,7 @@ Write = Callable[[], AbstractContextManager[Session]]
 def tidy(write: Write, now: datetime) -> None:
     """Take back what was lost, queue again what is due, and call finished digests sent."""
     with write() as session:
-        reaped = claim.reap(session, now)
+        reaped = claim.reap(session, now, gone=beat.gone(session, now))
         due = claim.due(session, now)
         claim.sweep(session, now)
         finished = []

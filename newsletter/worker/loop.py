@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from newsletter.config import Settings
 from newsletter.consent.keyring import Keyring
@@ -120,11 +121,20 @@ class Sender:
             for thread in threads:
                 if thread.ident is not None:
                     thread.join()
+            self._say_ended(job)
         if self._error is not None:
             raise self._error
-        with job.write() as session:
-            beat.end(session, job.owner)
-        log.info("worker_ended", worker=job.owner)
+
+    def _say_ended(self, job: Job) -> None:
+        """Whatever ended it: `newsletter status` must not count on it any more."""
+        try:
+            with job.write() as session:
+                beat.end(session, job.owner, job.clock())
+        except SQLAlchemyError:
+            # It may be what ended us, and that is what must be told; a silent row tells in time.
+            log.warning("end_not_noted", worker=job.owner)
+        else:
+            log.info("worker_ended", worker=job.owner)
 
     def _job(self, stop: threading.Event, scope: Scope) -> Job:
         """What this run and its connections share."""

@@ -126,7 +126,7 @@ def test_import_takes_the_good_lines(home: Home) -> None:
     assert event["type"] == "imported"
     assert event["status"] == "confirmed"
     assert event["source"] == "the fair of 2025; stand 3"
-    assert event["client_address"] == "192.0.2.7"
+    assert event["client_address"] == "192.0.2.0/24"
     assert home.json(*words) == {"imported": 0, "already": 3, "suppressed": 0, "invalid": 2}
 
 

@@ -85,6 +85,14 @@ def test_a_port_that_is_taken(home: Home) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "not a host", "x" * 70 + ".invalid"])
+def test_a_host_that_is_none(home: Home, host: str) -> None:
+    """A name without an address is said in one line, with the cure."""
+    result = home.run("serve", "--host", host, "--port", 0, code=1)
+    assert result.stderr.splitlines()[-1].startswith("Error: Cannot listen on")
+    assert "--host" in result.stderr
+
+
 def test_worker(home: Home, sink: Sink) -> None:
     """The worker alone sends what is queued, and ends cleanly on SIGTERM."""
     home.set(smtp_url=sink.url)

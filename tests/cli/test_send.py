@@ -160,6 +160,13 @@ def test_sending(ready: Home, sink: Sink) -> None:
     found = ready.json("send", 1)
     assert recipients(sink) == everybody
     assert found == ready.json("status", 1)
+    ready.bring_in("late@example.net")
+    assert "sending: 3 of 3" in ready.run("send", 1).stderr
+    assert ready.json("send", 1, "--dry-run") == {
+        "digest": 1,
+        "receivers": 0,
+        "excluded": {"already sent": 3, "not queued": 1},
+    }
     assert found == {
         "digest": 1,
         "state": "sent",
@@ -242,8 +249,10 @@ def test_leaving_it_to_a_worker(ready: Home, sink: Sink) -> None:
     assert ready.json("status", 1)["state"] == "sending"
     assert "no worker seen" in ready.run("status").stdout
     assert sink.received == []
+    assert "no worker seen, ever" in ready.run("status").stdout
     ready.run("send", 1)
     assert len(sink.received) == 3
+    assert "no worker seen since 20" in ready.run("status").stdout
 
 
 def test_at_a_time(ready: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,15 +89,29 @@ def test_init_with_a_bad_base_url(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["init", str(tmp_path)]).exit_code == 0
 
 
+def test_init_beside_a_database_of_another_key(home: Home) -> None:
+    """Settings that do not fit the database that is there are not left behind."""
+    kept, before = home.file.read_text(), home.database.read_bytes()
+    home.file.unlink()
+    result = CliRunner().invoke(main, ["init", str(home.folder)])
+    assert result.exit_code == 6
+    assert "hash_key" in result.stderr
+    assert not home.file.exists()
+    assert home.database.read_bytes() == before
+    home.file.write_text(kept)
+    home.run("status")
+
+
 def test_config_check_tells_every_fault(home: Home) -> None:
     """All faults at once, each with its cure, and exit code 5."""
-    home.set(smtp_url="mail.example.org", confirm_dayz=3)
+    home.set(smtp_url="mail.example.org", confirm_dayz=3, limit_storage="reddis://host")
     result = home.run("config", "check", code=5)
+    assert "limit_storage" in result.stderr
     assert "smtp_url" in result.stderr
     assert "did you mean confirm_days" in result.stderr
     found = home.json("config", "check", code=5)
     assert found["ok"] is False
-    assert len(found["faults"]) == 2
+    assert len(found["faults"]) == 3
 
 
 def test_config_check_warns(home: Home) -> None:

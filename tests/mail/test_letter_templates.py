@@ -276,7 +276,7 @@ def test_a_long_digest_has_a_contents_list(count: int, listed: bool) -> None:
     """From four pieces on, in both parts; what is whole in the letter is linked inside it."""
     pieces = tuple(piece(title=f"Piece {n}", full=n == 2) for n in range(1, count + 1))
     letter = written("digest", digest=Content(subject="x", pieces=pieces))
-    assert ("In this issue" in letter.html) == ("In this issue" in letter.text) == listed
+    assert ("In this digest" in letter.html) == ("In this digest" in letter.text) == listed
     if listed:
         assert "#article-2" in targets(letter.html)
         assert 'id="article-2"' in letter.html

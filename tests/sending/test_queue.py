@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from mailing import approved_digest, many_readers, queue_all
-from sqlalchemy import func, select
+from mailing import HASH_KEY, approved_digest, many_readers, queue_all
+from sqlalchemy import delete, func, select, update
 
 from newsletter import addresses, store
 from newsletter.errors import WrongState
-from newsletter.sending import audience, queue
+from newsletter.sending import audience, control, queue
+from newsletter.store import find
 
 
 def deliveries(session) -> int:
@@ -150,18 +151,83 @@ def test_a_test_mail_counts_for_no_digest(engine, make_publication, now):
 
 
 def test_the_audience_is_told_before_sending(engine, make_publication, make_reader, now):
-    """Who gets it, and who not, counted by the reason."""
+    """Who gets it, and who not, counted by the reason; a mailbox that must not be mailed too."""
     with store.transaction(engine) as session:
         publication = make_publication(session)
-        for number in range(3):
+        for number in range(5):
             make_reader(session, publication, f"reader-{number}@example.net")
         make_reader(session, publication, "pending@example.net", state="pending")
         for number in range(2):
             make_reader(session, publication, f"gone-{number}@example.net", state="unsubscribed")
+        for number, reason in enumerate(store.SuppressionReason):
+            mailbox = addresses.parse(f"reader-{number}@example.net").mailbox_hash(HASH_KEY)
+            find.suppress(session, mailbox, reason, now=now)
         digest = approved_digest(session, publication, now)
-        assert audience.count(session, digest) == audience.Audience(
-            3, {"pending": 1, "unsubscribed": 2}
+        # "This was not me" stops a confirmation mail, not what somebody confirmed.
+        suppressed = len(store.SuppressionReason) - 1
+        assert audience.count(session, digest, hash_key=HASH_KEY) == audience.Audience(
+            5 - suppressed, {"pending": 1, "suppressed": suppressed, "unsubscribed": 2}
         )
-        queue_all(session, digest, now)
-        assert audience.count(session, digest).receivers == 0
-        assert audience.count(session, digest).excluded["queued"] == 3
+
+
+def test_suppressed_mailboxes_are_counted_in_pieces(engine, make_publication, now):
+    """More of them than one statement takes."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        many_readers(session, publication, 2100, now)
+        for number in (0, 1500, 2099):
+            mailbox = addresses.parse(f"reader-{number}@example.net").mailbox_hash(HASH_KEY)
+            find.suppress(session, mailbox, store.SuppressionReason.BOUNCED, now=now)
+        digest = approved_digest(session, publication, now)
+        found = audience.count(session, digest, hash_key=HASH_KEY)
+        assert (found.receivers, found.excluded) == (2097, {"suppressed": 3})
+
+
+def test_the_audience_of_a_digest_that_was_begun(engine, make_publication, make_reader, now):
+    """Those still to be mailed; who has it already, or came too late, is told apart."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        many_readers(session, publication, 8, now)
+        digest = approved_digest(session, publication, now)
+        queue.begin(session, digest, now=now)
+        queue.piece(session, digest, size=5, now=now)
+        assert audience.count(session, digest, hash_key=HASH_KEY).receivers == 8
+        assert audience.not_queued_yet(session, digest) == 3
+        while queue.piece(session, digest, now=now):
+            pass
+        assert audience.not_queued_yet(session, digest) == 0
+        make_reader(session, publication, "late@example.net")
+        ids = list(session.scalars(select(store.Delivery.id).order_by(store.Delivery.id)))
+        for number, state in zip(
+            ids, ("accepted", "failed", "uncertain", "skipped", "deferred", "armed"), strict=False
+        ):
+            row = session.get_one(store.Delivery, number)
+            row.state, row.reason = state, "unsubscribed" if state == "skipped" else None
+        gone = session.get_one(store.Delivery, ids[6])
+        gone.subscriber_id = gone.subscription_id = gone.address = None
+        session.execute(delete(store.Subscription).where(store.Subscription.id == 7))
+        session.flush()
+        settled = {"already sent": 1, "failed": 1, "uncertain": 1, "unsubscribed": 1, "erased": 1}
+        found = audience.count(session, digest, hash_key=HASH_KEY)
+        assert (found.receivers, found.excluded) == (3, {**settled, "not queued": 1})
+        control.cancel(session, digest, now)
+        found = audience.count(session, digest, hash_key=HASH_KEY)
+        # The armed one is on its way; the rows that waited are cancelled, the latecomer too.
+        assert (found.receivers, found.excluded["cancelled"]) == (1, 4)
+
+
+def test_the_audience_of_a_sent_digest_is_nobody(engine, make_publication, make_reader, now):
+    """Nor is anybody of a digest that was cancelled before it was sent."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        many_readers(session, publication, 2, now)
+        sent, cancelled = (approved_digest(session, publication, now) for _ in range(2))
+        queue_all(session, sent, now)
+        session.execute(update(store.Delivery).values(state="accepted"))
+        sent.finish(now)
+        control.cancel(session, cancelled, now)
+        make_reader(session, publication, "late@example.net")
+        found = audience.count(session, sent, hash_key=HASH_KEY)
+        assert (found.receivers, found.excluded) == (0, {"already sent": 2, "not queued": 1})
+        found = audience.count(session, cancelled, hash_key=HASH_KEY)
+        assert (found.receivers, found.excluded) == (0, {"cancelled": 3})

@@ -12,6 +12,7 @@ from mailing import FROZEN, LEASE, ORIGIN, approved_digest, queue_all
 from sqlalchemy import update
 
 from newsletter import addresses, store
+from newsletter.digests import approve, articles, compose
 from newsletter.sending import claim, queue, write
 from newsletter.store.letters import new_letter
 
@@ -113,7 +114,7 @@ def test_the_same_row_gives_the_same_bytes(engine, make_publication, make_reader
 
 @pytest.mark.parametrize("name", LETTERS)
 def test_a_persons_own_letters(engine, make_publication, make_reader, now, name):
-    """Each says that a machine wrote it, and can be left only where that makes sense."""
+    """Each says that a machine wrote it, and ends the subscription at the reader's click."""
     with store.transaction(engine) as session:
         publication = make_publication(session)
         reader = make_reader(session, publication, "ada@example.net", name="Ada")
@@ -124,7 +125,8 @@ def test_a_persons_own_letters(engine, make_publication, make_reader, now, name)
         message = parsed(mails[0])
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Message-ID"] == row.message_id
-    assert (message["List-Unsubscribe"] is not None) == (name == "welcome")
+    assert message["List-Unsubscribe"].startswith("<https://news.example.org/unsubscribe/")
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     if name == "confirmation":
         lines = part(mails[0], "plain").splitlines()
         link = next(line for line in lines if "/confirm/" in line)
@@ -194,3 +196,30 @@ def test_rows_that_were_lost_are_not_written(engine, make_publication, make_read
         )
         lost = [held[0], claim.Claim(held[1].id, held[1].epoch - 1)]
         assert write.mails(session, lost, ORIGIN) == ([], [])
+
+
+def test_a_digest_as_it_is_really_frozen(engine, make_publication, make_reader, now):
+    """Every slot of an approved digest is filled, in both parts, with this reader's values."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        make_reader(session, publication, "ada@example.net", name="Ada <b>")
+        text = "---\ntitle: The meadow\nurl: https://example.org/meadow\n---\nIt is green.\n"
+        article, _ = articles.save(session, articles.read(text, origin="meadow.md"), now=now)
+        digest = compose.new(
+            session, publication, subject="News", intro=None, article_ids=[article.id], now=now
+        )
+        approve.approve(session, digest, base_url="https://news.example.org", now=now)
+        queue_all(session, digest, now)
+        mails, unwritable = written(session, now)
+        assert unwritable == []
+        tokens = list(digest.frozen["slots"].values())
+    plain, html = part(mails[0], "plain"), part(mails[0], "html")
+    for token in tokens:
+        assert token not in plain
+        assert token not in html
+    assert "Ada <b>" in plain
+    assert "Ada &lt;b&gt;" in html
+    for page in (plain, html):
+        assert "ada@example.net" in page
+        assert "https://news.example.org/unsubscribe/" in page
+        assert "https://news.example.org/preferences/" in page

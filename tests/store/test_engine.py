@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -207,3 +209,18 @@ def test_sqlite_deleted_rows_are_gone(engine: Engine, make_publication: MakePubl
         session.delete(session.merge(publication))
     fold_in_the_wal(file)
     assert secret.encode() not in file.read_bytes()
+
+
+@sqlite_only
+def test_a_new_file_is_for_nobody_else_to_read(empty_database_url: str) -> None:
+    """The database and its write-ahead log hold addresses: mode 600, whatever the umask is."""
+    engine = store.connect(empty_database_url)
+    old = os.umask(0)
+    try:
+        store.create(engine, b"h" * 32, datetime(2026, 3, 1, tzinfo=UTC))
+        folder = Path(engine.url.database or "").parent
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.db*")}
+    finally:
+        os.umask(old)
+        engine.dispose()
+    assert set(modes.values()) == {0o600}, modes

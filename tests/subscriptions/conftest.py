@@ -65,9 +65,7 @@ class Visitor:
     def leave(self, address: str) -> None:
         with store.transaction(self.engine) as session:
             name = self.subscription(address).public_id
-            leave.by_reader(
-                session, name, self.by("one-click"), hash_key=HASH_KEY, now=self.now
-            )
+            leave.by_reader(session, name, self.by("one-click"), hash_key=HASH_KEY, now=self.now)
 
     def by(self, channel: str) -> consent.Evidence:
         return consent.Evidence(actor="subscriber", channel=channel)  # type: ignore[arg-type]

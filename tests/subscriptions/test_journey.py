@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +10,8 @@ from sqlalchemy import func, select
 
 from newsletter import addresses, consent, store
 from newsletter.errors import BadLink
-from newsletter.subscriptions import blocks, confirm
+from newsletter.store import find
+from newsletter.subscriptions import blocks, confirm, erase, leave
 
 
 def test_a_reader_signs_up_confirms_and_leaves(visitor):
@@ -52,6 +54,22 @@ def test_confirming_names_the_mail_that_was_answered(visitor):
     visitor.confirm(delivery)
     event = visitor.events()[-1]
     assert (event["message_id"], event["mail_sha256"]) == (delivery.message_id, "07" * 32)
+
+
+def test_confirming_says_again_what_was_agreed_to(visitor):
+    """The confirmed event, and a request for a new mail, hold the words."""
+    visitor.sign_up("ada@example.net")
+    old = visitor.letters()[0]
+    visitor.later(days=8)
+    with store.transaction(visitor.engine) as session:
+        confirm.send_again(
+            session, old.public_id, visitor.by("link"), hash_key=b"h" * 32, now=visitor.now
+        )
+    visitor.confirm(visitor.letters()[-1])
+    first, again, confirmed = visitor.events()
+    for name in ("wording", "wording_version", "privacy_url", "privacy_version", "box_ticked"):
+        assert first[name] == again[name] == confirmed[name]
+    assert (again["declared_at"], confirmed["declared_at"]) == (0, 0)
 
 
 def test_confirming_twice_is_one_event(visitor):
@@ -226,4 +244,79 @@ def test_a_block_ends_when_the_person_asks_the_operator(visitor):
     assert visitor.kinds() == ["requested", "blocked", "unblocked"]
     assert visitor.state("ada@example.net") == "unsubscribed"
     assert visitor.later(days=1).sign_up("ada@example.net")
+    visitor.verify()
+
+
+def test_not_me_ends_each_pending_signup_of_the_mailbox(visitor):
+    """A second spelling's link does as much as the first's, and confirms nothing afterwards."""
+    visitor.sign_up("vic+a@gmail.com")
+    visitor.later(days=1).sign_up("vic+b@gmail.com")
+    one, two = visitor.letters()
+    visitor.deny(one)
+    with pytest.raises(BadLink):
+        visitor.confirm(two)
+    visitor.deny(two)
+    assert visitor.state("vic+b@gmail.com") == "unsubscribed"
+    assert visitor.kinds() == ["requested", "requested", "blocked", "blocked"]
+    visitor.verify()
+
+
+def test_not_me_needs_the_newest_request(visitor):
+    """The link of an earlier sign-up cannot end a later one."""
+    visitor.sign_up("ada@example.net")
+    old = visitor.letters()[0]
+    visitor.leave("ada@example.net")
+    visitor.later(days=2).sign_up("ada@example.net")
+    with pytest.raises(BadLink):
+        visitor.deny(old)
+    assert visitor.state("ada@example.net") == "pending"
+
+
+def test_the_operator_can_begin_the_count_anew(visitor):
+    """Three mails without an answer end the asking, also for who was erased, until unblocked."""
+    for _ in range(3):
+        assert visitor.sign_up("ada@example.net")
+        visitor.later(days=1)
+    assert not visitor.sign_up("ada@example.net")
+    with store.transaction(visitor.engine) as session:
+        said = consent.Evidence(actor="operator", channel="command", note="asked by phone")
+        address = addresses.parse("ada@example.net")
+        blocks.lift(session, address, said, hash_key=b"h" * 32, now=visitor.now)
+    assert visitor.sign_up("ada@example.net")
+
+
+def test_changes_of_one_person_at_the_same_moment(visitor):
+    """Confirming, signing up, leaving and being forgotten at once: no deadlock, and it verifies."""
+    deliveries = []
+    for n in range(12):
+        visitor.sign_up(f"r{n}@example.net")
+        deliveries.append(visitor.letters()[-1])
+    visitor.later(days=1)
+
+    def confirm_it(n):
+        with contextlib.suppress(BadLink):
+            visitor.confirm(deliveries[n])
+
+    def sign_up_again(n):
+        visitor.sign_up(f"r{n}+again@example.net" if n % 2 else f"r{n}@example.net")
+
+    def leave_it(n):
+        with store.transaction(visitor.engine) as session:
+            found = session.get(store.Delivery, deliveries[n].id).subscription_id
+            one = session.get(store.Subscription, found) if found else None
+            if one is not None:
+                leave.by_reader(session, one.public_id, visitor.by("one-click"), now=visitor.now)
+
+    def forget_it(n):
+        with store.transaction(visitor.engine) as session:
+            person = find.subscriber_by_key(session, f"r{n}@example.net")
+            if person is not None:
+                erase.forget(
+                    session, person, visitor.by("link"), hash_key=b"h" * 32, now=visitor.now
+                )
+
+    steps = (confirm_it, sign_up_again, leave_it, forget_it)
+    jobs = [(step, n) for n in range(12) for step in steps]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda job: job[0](job[1]), jobs))
     visitor.verify()

@@ -90,7 +90,7 @@ def test_a_fresh_link_is_mailed_to_the_reader_once_in_a_while(visitor, reader):
 
     assert ask()
     assert not ask()
-    visitor.later(minutes=15)
+    visitor.later(hours=1)
     assert ask()
     assert [mail.address for mail in visitor.letters("access")] == [reader.address] * 2
 

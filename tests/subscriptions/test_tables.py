@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,11 @@ from newsletter.errors import BadInput
 from newsletter.subscriptions import exporting, importing
 
 HASH_KEY = b"h" * 32
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def read(text: str):
-    return list(importing.read(io.StringIO(text)))
+    return list(importing.read(io.StringIO(text), now=NOW))
 
 
 def take(visitor, text, **over):
@@ -64,7 +66,7 @@ def test_an_import_is_an_event_with_its_evidence(visitor):
     (event,) = visitor.events()
     assert (event["type"], event["status"]) == ("imported", "confirmed")
     assert event["source"] == "moved from the old list; fair 2019"
-    assert event["client_address"] == "192.0.2.7"
+    assert event["client_address"] == "192.0.2.0/24"
     assert "2019-06-01" in event["note"]
     assert visitor.verify().states == {"confirmed": 1}
 
@@ -120,3 +122,18 @@ def test_events_of_a_piece_are_in_order(visitor):
     take(visitor, text)
     assert [event["position"] for event in visitor.events()] == list(range(300))
     assert isinstance(visitor.verify(), consent.Report)
+
+
+def test_evidence_that_cannot_be_is_a_bad_line():
+    """An ip that is none, and a confirmation in the future, are named with their line."""
+    rows = read("email,ip,confirmed_at\na@example.net,nowhere,\nb@example.net,,2999-01-01\n")
+    assert [type(row).__name__ for row in rows] == ["BadRow", "BadRow"]
+    assert "network address" in rows[0].reason
+    assert "future" in rows[1].reason
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("full", "192.0.2.7"), ("none", None)])
+def test_an_import_keeps_of_an_address_what_the_settings_say(visitor, keep, kept):
+    """client_address holds for imports too."""
+    take(visitor, "email,ip\na@example.net,192.0.2.7\n", keep=keep)
+    assert visitor.events()[0].get("client_address") == kept

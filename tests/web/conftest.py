@@ -44,6 +44,7 @@ class Browser(FlaskClient):
 def app(settings: Settings, engine: Engine) -> Flask:
     """The web app of the test's installation."""
     app = create_app(settings, engine)
+    app.config["SIGNUP_ANSWER_AFTER"] = 0
     app.test_client_class = Browser
     return app
 

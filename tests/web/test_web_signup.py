@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
@@ -281,3 +283,12 @@ def test_the_confirmation_link_is_good_for_days_only(
     sign_up("ada@example.net")
     age = timedelta(days=settings.confirm_days, minutes=1)
     assert client.post(confirm_path("ada@example.net", age=age)).status_code == 410
+
+
+def test_the_time_does_not_tell(app: Flask, sign_up: SignUp, reader: store.Subscription) -> None:
+    """An address that costs nothing is answered no sooner than a new one."""
+    app.config["SIGNUP_ANSWER_AFTER"] = 0.4
+    for address in ("new@example.net", "new@example.net"):
+        begun = time.monotonic()
+        assert sign_up(address).status_code == 200
+        assert time.monotonic() - begun >= 0.4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,7 @@ from newsletter import store
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import claim, control, queue, status
 from newsletter.store.letters import new_letter
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, beat, smtp_transport
 
 
 @pytest.fixture
@@ -211,6 +213,7 @@ def test_a_relay_that_is_not_there(engine, relay, sink, digest_id):
     with pytest.raises(RelayProblem):
         send(engine, relay, digest_id)
     assert states(engine) == {"queued": 50}
+    assert seen(engine)["workers"] == []
     with store.reading(engine) as session:
         assert set(session.scalars(select(store.Delivery.attempts))) == {0}
     sink.start()
@@ -332,7 +335,7 @@ def test_a_stopped_worker_finishes_what_is_in_flight(engine, relay, sink, digest
     assert set(found) <= {"accepted", "queued"}
     assert found["accepted"] == len(sink.received)
     with store.reading(engine) as session:
-        assert session.scalars(select(store.Worker)).all() == []
+        assert [row.ended_at is None for row in session.scalars(select(store.Worker))] == [False]
     send(engine, relay, digest_id)
     assert received(sink) == everybody()
 
@@ -358,6 +361,28 @@ def test_a_dead_workers_rows_are_taken_over(engine, relay, sink, digest_id):
     send(engine, relay, digest_id)
     assert states(engine) == {"accepted": 49, "uncertain": 1}
     assert max(received(sink).values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("pid", "silent", "taken"), [("gone", 60, 50), ("gone", 1, 40), (None, 60, 40)]
+)
+def test_a_killed_workers_rows_are_taken_over_soon(
+    engine, relay, sink, digest_id, pid, silent, taken
+):
+    """Without waiting for the lease, if it is of this machine, silent, and its process is gone."""
+    moment = datetime.now(UTC)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with store.transaction(engine) as session:
+        beat.begin(session, "w" * 20, moment - timedelta(seconds=silent))
+        if pid is not None:
+            session.flush()
+            session.execute(update(store.Worker).values(pid=process.pid))
+        queue_all(session, session.get(store.Digest, digest_id), moment)
+        claim.digest(session, digest_id, "w" * 20, limit=10, now=moment, lease=timedelta(hours=1))
+    with working(engine, relay):
+        wait_for(lambda: states(engine).get("accepted") == taken)
+    assert states(engine).get("claimed", 0) == 50 - taken
 
 
 def test_a_scheduled_digest_begins_when_its_time_has_come(
@@ -458,15 +483,23 @@ def test_an_error_in_a_connection_ends_the_worker(engine, relay, digest_id):
     with pytest.raises(ZeroDivisionError):
         sender.run(threading.Event())
     assert states(engine) == {"queued": 50}
+    assert seen(engine)["workers"] == []
+
+
+def seen(engine):
+    """What an operator sees of workers."""
+    with store.reading(engine) as session:
+        return status.overview(session, datetime.now(UTC))
 
 
 def test_a_worker_says_that_it_lives(engine, relay):
-    """Its row is there while it runs, and gone when it ended as it should."""
-
-    def workers():
-        with store.reading(engine) as session:
-            return status.overview(session, datetime.now(UTC))["workers"]
-
-    with working(engine, relay):
-        wait_for(lambda: len(workers()) == 1)
-    assert workers() == []
+    """It is there while it runs; of those that ended one row says when that was."""
+    assert seen(engine)["worker_seen_at"] is None
+    for _ in range(3):
+        with working(engine, relay):
+            wait_for(lambda: len(seen(engine)["workers"]) == 1)
+        assert seen(engine)["workers"] == []
+    ended = datetime.fromisoformat(seen(engine)["worker_seen_at"])
+    assert timedelta(0) <= datetime.now(UTC) - ended < timedelta(seconds=60)
+    with store.reading(engine) as session:
+        assert len(session.scalars(select(store.Worker)).all()) == 1

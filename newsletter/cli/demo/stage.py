@@ -117,7 +117,7 @@ def worker(stage: Stage, *, digests: bool) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _serving(app: WSGIApplication) -> Iterator[Server]:
-    server = make_server(app, _HOST, 0, threads=4)
+    server = make_server(app, _HOST, 0, threads=12)
     thread = threading.Thread(target=server.run, name="server")
     thread.start()
     try:

@@ -109,7 +109,7 @@ class Walk:
                 title=_TITLE,
                 from_=f"{_TITLE} <letter@hedgerow.example>",
                 privacy_url=f"{self.stage.site.url}/privacy",
-                postal_address=f"{_TITLE}\n3 Orchard Lane, Littleton",
+                postal_address="3 Orchard Lane\nLittleton",
                 description="Small things that hold: nature, crafts and cities, every other week.",
                 unsubscribe_mailto="leave@hedgerow.example",
                 now=installation.now(),
@@ -151,11 +151,12 @@ class Walk:
         buttons = {"confirm": 0, "deny": 1}
         for visitor in VISITORS:
             if visitor.answer in buttons:
-                press(self._confirm_link(visitor), buttons[visitor.answer])
+                self._follow(visitor, buttons[visitor.answer])
         count = self._count(SubscriptionState.CONFIRMED)
         _hold(count == len(_READERS), f"{count} are confirmed instead of {len(_READERS)}.")
         words = f"{count} followed the link and confirmed; one said “this was not me”"
-        return words, self._confirm_link(VISITORS[0])
+        # Not the page of the one who will leave: that one will say so.
+        return words, self._confirm_link(_READERS[-1])
 
     def compose(self) -> tuple[str, str]:
         """A digest of all articles."""
@@ -172,7 +173,10 @@ class Walk:
                 now=installation.now(),
             )
             self.digest_id = digest.id
-        return f"Digest {self.digest_id} is composed of {len(ids)} articles", self.stage.site.url
+        return (
+            f"Digest {self.digest_id} is composed of {len(ids)} articles",
+            f"{self.stage.site.url}/",
+        )
 
     def preview(self) -> tuple[str, str]:
         """The digest as a reader will see it."""
@@ -282,6 +286,11 @@ class Walk:
                 if found:
                     return found
         return ""
+
+    def _follow(self, visitor: Visitor, button: int) -> None:
+        found = self._confirm_link(visitor)
+        _hold(bool(found), "A visitor does not find the link in the confirmation mail.")
+        press(found, button)
 
     def _count(self, state: SubscriptionState) -> int:
         query = select(func.count()).select_from(Subscription).where(Subscription.state == state)

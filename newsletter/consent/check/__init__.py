@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from newsletter.consent.check import events, fault, former, signed, states
 from newsletter.consent.check.closures import Closures
 from newsletter.consent.check.rebuilt import Rebuilt
+from newsletter.consent.checkpoint_format import Checkpoint
 from newsletter.consent.keyring import Keyring
 from newsletter.errors import ConsentLogError
 from newsletter.store import ConsentEvent, ConsentTile, Installation
@@ -83,50 +84,108 @@ def verify(
     if here is None:
         raise ConsentLogError("The database has no installation in it.")
     notes = signed.Notes(keyring)
-    kept = signed.Kept(kept_note, notes, here)
-    size = here.log_size
     before = None
-    if not full and keyring is not None and size > whole_up_to and here.verified_size:
+    if not full and keyring is not None and here.log_size > whole_up_to and here.verified_size:
         before = signed.at_size(session, notes, log=here.log_number, size=here.verified_size)
-    start = before.size if before else 0
-    closures = Closures(session, start=start, size=size)
-    chain = signed.Chain(session, notes, log=here.log_number, after=before)
-    if before:
-        rebuilt = Rebuilt.resume(session, log=here.log_number, size=start, root=before.root)
-        kept.check_before(session, start)
-        closures.check_before_start()
-    else:
-        rebuilt = _begin(session, here)
-    for row in events.rows(session, start=start, size=size):
-        events.check(row, closures, here.log_key)
-        if row.position != here.recovery_position:
-            rebuilt.add(row.commitment, position=row.position)
-        chain.meet(rebuilt, position=row.position)
-        kept.meet(rebuilt, position=row.position)
-        if progress and (row.position + 1) % _PIECE == 0:
-            progress(row.position + 1 - start, size - start)
-    events.check_end(session, size)
-    rebuilt.finish()
-    chain.finish(size)
-    met = chain.count
-    if before:
-        states.check_subscriptions(session)
-    else:
-        met += _check_whole(session, here, notes, closures)
-    kept.finish(session, closures.recoveries)
-    _check_known(session, here, notes)
-    states.check(session)
-    if progress:
-        progress(size - start, size - start)
-    return Report(
-        events=size,
-        erased=_erased(session),
-        start=start,
-        checkpoints=met,
-        signed=chain.last.size if chain.last and keyring else 0,
-        states=states.counts(session),
-        halted=here.log_fault,
-    )
+    check = _Check(session, here, notes, kept_note, before)
+    check.walk(progress)
+    return check.finish()
+
+
+class _Check:
+    """One check, from behind the checkpoint `before`; from the first event without one."""
+
+    def __init__(
+        self,
+        session: Session,
+        here: Installation,
+        notes: signed.Notes,
+        kept_note: str | None,
+        before: Checkpoint | None,
+    ) -> None:
+        self.session, self.here, self.notes, self.before = session, here, notes, before
+        self.start = before.size if before else 0
+        self.kept = signed.Kept(kept_note, notes, here)
+        self.closures = Closures(session, start=self.start, size=here.log_size)
+        self.chain = signed.Chain(session, notes, log=here.log_number, after=before)
+        self.rebuilt = self._resumed(before) if before else self._begun()
+
+    def walk(self, progress: Progress | None) -> None:
+        """Each event, each leaf, and each checkpoint as soon as the tree has its size."""
+        start, size, began_by = self.start, self.here.log_size, self.here.recovery_position
+        for row in events.rows(self.session, start=start, size=size):
+            events.check(row, self.closures, self.here.log_key)
+            if row.position != began_by:
+                self.rebuilt.add(row.commitment, position=row.position)
+            self.chain.meet(self.rebuilt, position=row.position)
+            self.kept.meet(self.rebuilt, position=row.position)
+            if progress and (row.position + 1) % _PIECE == 0:
+                progress(row.position + 1 - start, size - start)
+        if progress:
+            progress(size - start, size - start)
+
+    def finish(self) -> Report:
+        """After the last event: nothing is beyond it, and the tables say what the log says."""
+        session, here = self.session, self.here
+        checkpoints = self.chain.count
+        events.check_end(session, here.log_size)
+        self.rebuilt.finish()
+        self.chain.finish(here.log_size)
+        if self.before:
+            states.check_subscriptions(session)
+        else:
+            checkpoints += self._check_whole()
+        self.kept.finish(session, self.closures.recoveries)
+        self._check_known()
+        states.check(session)
+        newest = self.chain.last if self.notes.keyring else None
+        return Report(
+            events=here.log_size,
+            erased=_erased(session),
+            start=self.start,
+            checkpoints=checkpoints,
+            signed=newest.size if newest else 0,
+            states=states.counts(session),
+            halted=here.log_fault,
+        )
+
+    def _resumed(self, before: Checkpoint) -> Rebuilt:
+        log = self.here.log_number
+        rebuilt = Rebuilt.resume(self.session, log=log, size=before.size, root=before.root)
+        self.kept.check_before(self.session, before.size)
+        self.closures.check_before_start()
+        return rebuilt
+
+    def _begun(self) -> Rebuilt:
+        """The tree before the first event; a later log's first leaf is what began it."""
+        rebuilt = Rebuilt(self.session, log=self.here.log_number)
+        position = self.here.recovery_position
+        if position is not None:
+            query = select(ConsentEvent.commitment).where(ConsentEvent.position == position)
+            rebuilt.add(self.session.scalar(query) or b"", position=position)
+        return rebuilt
+
+    def _check_whole(self) -> int:
+        """What only a full check looks at; returns how many checkpoints of former logs it met."""
+        session, here, recoveries = self.session, self.here, self.closures.recoveries
+        newest = max(recoveries, default=None)
+        if here.log_number != len(recoveries) + 1 or here.recovery_position != newest:
+            raise fault.at(
+                here.recovery_position or 0, "the installation and the log differ about recoveries"
+            )
+        stray = select(ConsentTile.log).where(~ConsentTile.log.between(1, here.log_number))
+        if (log := session.scalar(stray.limit(1))) is not None:
+            raise ConsentLogError(f"there are hashes of a log {log}, which never was")
+        signed.check_numbers(session, here.log_number)
+        return former.check(session, self.notes, recoveries)
+
+    def _check_known(self) -> None:
+        """The next check may begin where the last one ended: at a checkpoint."""
+        known, log = self.here.verified_size, self.here.log_number
+        if known and not signed.at_size(self.session, self.notes, log=log, size=known):
+            raise fault.at(
+                known - 1, "so many events were never verified: no checkpoint is over them"
+            )
 
 
 def remember(session: Session, report: Report) -> None:
@@ -145,43 +204,6 @@ def remember(session: Session, report: Report) -> None:
             .execution_options(synchronize_session=False)
         )
     session.expire_all()
-
-
-def _begin(session: Session, here: Installation) -> Rebuilt:
-    """The tree before the first event; a later log's first leaf is the recovery that began it."""
-    rebuilt = Rebuilt(session, log=here.log_number)
-    if here.recovery_position is not None:
-        query = select(ConsentEvent.commitment).where(
-            ConsentEvent.position == here.recovery_position
-        )
-        commitment = session.scalar(query)
-        rebuilt.add(commitment or b"", position=here.recovery_position)
-    return rebuilt
-
-
-def _check_whole(
-    session: Session, here: Installation, notes: signed.Notes, closures: Closures
-) -> int:
-    """What only a full check looks at; returns how many checkpoints of former logs it met."""
-    newest = max(closures.recoveries, default=None)
-    # In the order of their recoveries; a number is missing when a recovery itself was lost.
-    logs = [1, *(int(fields.get("log", 0)) for _, fields in sorted(closures.recoveries.items()))]
-    if here.log_number != logs[-1] or here.recovery_position != newest:
-        raise fault.at(
-            here.recovery_position or 0, "the installation and the log differ about recoveries"
-        )
-    stray = select(ConsentTile.log).where(ConsentTile.log.not_in(logs))
-    if (log := session.scalar(stray.limit(1))) is not None:
-        raise ConsentLogError(f"there are hashes of a log {log}, which never was")
-    signed.check_numbers(session, logs)
-    return former.check(session, notes, closures.recoveries)
-
-
-def _check_known(session: Session, here: Installation, notes: signed.Notes) -> None:
-    """The next check may begin where the last one ended: at a checkpoint."""
-    known = here.verified_size
-    if known and not signed.at_size(session, notes, log=here.log_number, size=known):
-        raise fault.at(known - 1, "so many events were never verified: no checkpoint is over them")
 
 
 def _erased(session: Session) -> int:

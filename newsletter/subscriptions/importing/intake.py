@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from newsletter import consent
+from newsletter import consent, network
 from newsletter.i18n import choose
 from newsletter.store import (
     Delivery,
@@ -56,12 +56,14 @@ def take(
     source: str,
     hash_key: bytes,
     now: datetime,
+    keep: network.Keep = "truncated",
     send_confirmation: bool = False,
 ) -> Tally:
     """Bring in one piece of at most PIECE rows, in the session's transaction.
 
     status: what the people's subscriptions become.
     source: the operator's word for where the consent came from; goes into every event.
+    keep: how much of the people's network addresses is kept (the setting client_address).
     send_confirmation: with status "pending", a confirmation mail each, within the quota.
     """
     tally = Tally()
@@ -91,9 +93,17 @@ def take(
     known |= _make_subscribers(session, publication, fresh, known, now)
     people = [(known[key], row) for key, row in fresh.items()]
     if people:
-        made = _subscribe(session, publication, people, status=status, source=source, now=now)
-        if send_confirmation and status == "pending":
-            _ask(session, publication, people, made=made, hashes=hashes, now=now)
+        # Quotas before the log, and in one order: see the order of locks in newsletter.store.find.
+        asks = send_confirmation and status == "pending"
+        by_hash = sorted((hashes[row.number], row.number) for _, row in people) if asks else []
+        asked = {
+            number
+            for mailbox, number in by_hash
+            if take_quota(session, mailbox, LetterName.CONFIRMATION, now=now)
+        }
+        said = [(person, row, _evidence(row, status, source, keep)) for person, row in people]
+        made = _subscribe(session, publication, said, status=status, now=now)
+        _ask(session, publication, people, made=made, asked=asked, now=now)
     tally.imported += len(people)
     return tally
 
@@ -132,10 +142,9 @@ def _make_subscribers(
 def _subscribe(
     session: Session,
     publication: Publication,
-    people: list[tuple[Subscriber, Row]],
+    people: list[tuple[Subscriber, Row, consent.Evidence]],
     *,
     status: Status,
-    source: str,
     now: datetime,
 ) -> dict[int, int]:
     """The subscriptions with their events; returns subscriber id -> subscription id."""
@@ -150,7 +159,7 @@ def _subscribe(
             "confirmed_at": (row.confirmed_at or now) if status == "confirmed" else None,
             "created_at": now,
         }
-        for name, (subscriber, row) in zip(names, people, strict=True)
+        for name, (subscriber, row, _) in zip(names, people, strict=True)
     ]
     session.execute(insert(Subscription), values)
     found = session.execute(
@@ -158,7 +167,7 @@ def _subscribe(
     )
     ids: dict[str, int] = {each.public_id: each.id for each in found}
     subjects = []
-    for name, (subscriber, row) in zip(names, people, strict=True):
+    for name, (subscriber, _, evidence) in zip(names, people, strict=True):
         subject = consent.Subject(
             subscriber_id=subscriber.id,
             subscriber=subscriber.public_id,
@@ -166,23 +175,22 @@ def _subscribe(
             subscription_id=ids[name],
             subscription=name,
             address=subscriber.address,
+            address_key=subscriber.address_key,
             publication=publication.slug,
         )
-        subjects.append((subject, _evidence(row, status, source)))
+        subjects.append((subject, evidence))
     consent.record_many(session, consent.EventType.IMPORTED, subjects, now=now)
-    return {
-        subscriber.id: ids[name] for name, (subscriber, _row) in zip(names, people, strict=True)
-    }
+    return {person[0].id: ids[name] for name, person in zip(names, people, strict=True)}
 
 
-def _evidence(row: Row, status: Status, source: str) -> consent.Evidence:
+def _evidence(row: Row, status: Status, source: str, keep: network.Keep) -> consent.Evidence:
     confirmed = row.confirmed_at.isoformat() if row.confirmed_at else None
     return consent.Evidence(
         actor="operator",
         channel="import",
         entered=row.address.spelling,
         language=row.language,
-        client_address=row.ip,
+        client_address=network.kept(row.ip, keep),
         status=status,
         source=f"{source}; {row.source}" if row.source else source,
         note=f"confirmed elsewhere at {confirmed}" if confirmed else None,
@@ -195,12 +203,12 @@ def _ask(
     people: list[tuple[Subscriber, Row]],
     *,
     made: dict[int, int],
-    hashes: dict[int, bytes],
+    asked: set[int],
     now: datetime,
 ) -> None:
     letters = []
     for subscriber, row in people:
-        if not take_quota(session, hashes[row.number], LetterName.CONFIRMATION, now=now):
+        if row.number not in asked:
             continue
         name = public_id()
         letters.append(

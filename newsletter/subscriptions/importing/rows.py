@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
-from newsletter import addresses
+from newsletter import addresses, network
 from newsletter.errors import BadInput
 
 COLUMNS = ("email", "name", "language", "confirmed_at", "ip", "source")
@@ -24,7 +24,7 @@ class Row:
     name: str | None
     language: str | None
     confirmed_at: datetime | None
-    ip: str | None
+    ip: network.Address | None
     source: str | None
 
 
@@ -36,12 +36,14 @@ class BadRow:
     reason: str
 
 
-def read(file: TextIO) -> Iterator[Row | BadRow]:
+def read(file: TextIO, *, now: datetime) -> Iterator[Row | BadRow]:
     """The lines of a CSV file with a header, good and bad, in order.
 
     file: opened with encoding "utf-8-sig" and newline="". Comma, semicolon or tab between the
         columns; the header says which are there: email, and any of name, language, confirmed_at
         (ISO 8601), ip, source. Other columns are ignored.
+
+    now: nobody confirmed later than this moment.
 
     Raises BadInput when there is no header with an email column.
     """
@@ -64,15 +66,19 @@ def read(file: TextIO) -> Iterator[Row | BadRow]:
             continue
         if any(cell.strip() for cell in cells):
             number = reader.line_num + 1  # the header is line 1
-            yield _row(number, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
+            named = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+            yield _row(number, named, now)
 
 
-def _row(number: int, cells: dict[str, str]) -> Row | BadRow:
+def _row(number: int, cells: dict[str, str], now: datetime) -> Row | BadRow:
     try:
         address = addresses.parse(cells.get("email", ""))
-        confirmed_at = _moment(cells.get("confirmed_at", ""))
+        confirmed_at = _moment(cells.get("confirmed_at", ""), now)
     except BadInput as error:
         return BadRow(number, str(error))
+    ip = network.parse(cells.get("ip", ""))
+    if cells.get("ip") and ip is None:
+        return BadRow(number, f"ip is not a network address: {cells['ip']!r}")
     name = "".join(c if c.isprintable() else " " for c in cells.get("name", "")).strip()
     if len(name) > _NAME_LENGTH:
         return BadRow(number, f"The name is longer than {_NAME_LENGTH} characters.")
@@ -82,16 +88,19 @@ def _row(number: int, cells: dict[str, str]) -> Row | BadRow:
         name=name or None,
         language=cells.get("language") or None,
         confirmed_at=confirmed_at,
-        ip=cells.get("ip") or None,
+        ip=ip,
         source=cells.get("source") or None,
     )
 
 
-def _moment(text: str) -> datetime | None:
+def _moment(text: str, now: datetime) -> datetime | None:
     if not text:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise BadInput(f"confirmed_at is not an ISO 8601 time: {text!r}") from error
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > now:
+        raise BadInput(f"confirmed_at lies in the future: {text!r}")
+    return moment
