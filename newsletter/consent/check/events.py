@@ -98,6 +98,7 @@ def _query() -> Select[Any]:
             Subscriber.public_id.label("subscriber"),
             Subscriber.key,
             Subscriber.address,
+            Subscriber.address_key,
             Subscription.public_id.label("subscription"),
             Subscription.subscriber_id.label("owner_id"),
             Publication.slug,
@@ -147,7 +148,9 @@ def _check_subject(row: Row[Any], fields: dict[str, Any]) -> None:
         return
     if row.owner_id != row.subscriber_id:
         raise fault.at(position, "the event's subscription belongs to another subscriber")
-    if fields.get("address") != row.address:
+    # Events of older versions do not have the normalised address.
+    normalised = fields.get("address_normalised", row.address_key)
+    if (fields.get("address"), normalised) != (row.address, row.address_key):
         raise fault.at(position, "the event's subscriber has another address in the table")
     if fields.get("publication") != row.slug:
         raise fault.at(position, "the event's subscription is to another publication in the table")
