@@ -164,6 +164,7 @@ class Log:
                 subscription_id=subscription_ids[row["public_id"]],
                 subscription=row["public_id"],
                 address=person["address"],
+                address_key=person["address_key"],
                 publication=self.publication.slug,
             )
             subjects.append((subject, self._evidence(person["address"])))

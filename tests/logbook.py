@@ -126,7 +126,9 @@ class Logbook:
     def take_in(self, *names: str, status: Any = "confirmed") -> None:
         self._tick()
         lines = io.StringIO("".join(["email\n", *(f"{address(name)}\n" for name in names)]))
-        rows = [row for row in importing.read(lines) if isinstance(row, importing.Row)]
+        rows = [
+            row for row in importing.read(lines, now=self.now) if isinstance(row, importing.Row)
+        ]
         with self._open() as session:
             found = session.scalars(select(store.Publication).filter_by(slug="tide-tables")).one()
             importing.take(

@@ -34,7 +34,7 @@ PROVEN = {
     "consent_checkpoint": ["id", "log", "size", "note"],
     "installation": ["log_size", "log_key", "log_number", "recovery_position", "verified_size"],
     "subscription": ["id", "public_id", "publication_id", "subscriber_id", "state"],
-    "subscriber": ["id", "public_id", "address", "key"],
+    "subscriber": ["id", "public_id", "address", "address_key", "key"],
 }
 ROW_TABLES = ["consent_event", "consent_tile", "consent_checkpoint"]
 

@@ -169,14 +169,16 @@ class _Check:
         """What only a full check looks at; returns how many checkpoints of former logs it met."""
         session, here, recoveries = self.session, self.here, self.closures.recoveries
         newest = max(recoveries, default=None)
-        if here.log_number != len(recoveries) + 1 or here.recovery_position != newest:
+        # In the order of their recoveries; a number is missing when a recovery itself was lost.
+        logs = [1, *(int(fields.get("log", 0)) for _, fields in sorted(recoveries.items()))]
+        if here.log_number != logs[-1] or here.recovery_position != newest:
             raise fault.at(
                 here.recovery_position or 0, "the installation and the log differ about recoveries"
             )
-        stray = select(ConsentTile.log).where(~ConsentTile.log.between(1, here.log_number))
+        stray = select(ConsentTile.log).where(ConsentTile.log.not_in(logs))
         if (log := session.scalar(stray.limit(1))) is not None:
             raise ConsentLogError(f"there are hashes of a log {log}, which never was")
-        signed.check_numbers(session, here.log_number)
+        signed.check_numbers(session, logs)
         return former.check(session, self.notes, recoveries)
 
     def _check_known(self) -> None:
