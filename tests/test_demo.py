@@ -23,7 +23,8 @@ from newsletter.errors import NewsletterError
 
 STEPS = [
     "installation", "publication", "articles", "signup", "confirmation", "confirm", "compose",
-    "preview", "approve", "send", "arrival", "leave", "consent-log", "verify",
+    "preview", "approve", "send", "arrival", "leave", "consent-log", "verify", "key", "checkpoint",
+    "receipt", "witness",
 ]  # fmt: skip
 
 

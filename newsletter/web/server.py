@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,9 @@ class Server:
         if self._ended.is_set():
             return
         for listener in self._listeners:
-            listener.pull_trigger()
+            # The runner may have woken up by itself, and closed it, at this very moment.
+            with suppress(OSError):
+                listener.pull_trigger()
         if self._runner != threading.get_ident():
             self._ended.wait(2 * _FINISH_SECONDS)
 
