@@ -305,7 +305,13 @@ def test_changes_of_one_person_at_the_same_moment(visitor):
             found = session.get(store.Delivery, deliveries[n].id).subscription_id
             one = session.get(store.Subscription, found) if found else None
             if one is not None:
-                leave.by_reader(session, one.public_id, visitor.by("one-click"), now=visitor.now)
+                leave.by_reader(
+                    session,
+                    one.public_id,
+                    visitor.by("one-click"),
+                    hash_key=b"h" * 32,
+                    now=visitor.now,
+                )
 
     def forget_it(n):
         with store.transaction(visitor.engine) as session:
