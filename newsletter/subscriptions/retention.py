@@ -24,6 +24,7 @@ from newsletter.store import (
     Delivery,
     DeliveryState,
     LetterName,
+    Subscriber,
     Subscription,
     SubscriptionState,
     SuppressionReason,
@@ -100,32 +101,32 @@ def piece(
     """
 
     def some(which: ColumnElement[bool]) -> list[int]:
-        query = select(Subscription.id).where(which).order_by(Subscription.id).limit(size)
-        return list(session.scalars(query.with_for_update(of=Subscription, skip_locked=True)))
+        query = select(Subscription.id).join(Subscriber).where(which).order_by(Subscription.id)
+        # The person first, as everybody does who changes one of their subscriptions.
+        query = query.with_for_update(of=Subscriber, skip_locked=True)
+        found = list(session.scalars(query.limit(size)))
+        # As they are now that they are locked.
+        again = select(Subscription.id).where(Subscription.id.in_(found), which)
+        return list(session.scalars(again.order_by(Subscription.id)))
 
-    def each(ids: list[int], change: Callable[[Subscription], None]) -> int:
-        done = 0
-        for number in ids:
-            # Erasing a person can take the next one of the list along.
-            if (subscription := _loaded(session, number)) is not None:
-                change(subscription)
-                done += 1
-        return done
+    def each(ids: list[int], change: Callable[[Subscription], bool | None]) -> list[bool | None]:
+        # Erasing a person can take the next one of the list along.
+        found = (_loaded(session, number) for number in ids)
+        return [change(subscription) for subscription in found if subscription is not None]
 
     if ids := some(_unconfirmed(rules, now)):
         done = each(ids, lambda found: erase.end_evidence(session, found, _EVIDENCE, now=now))
-        return Tally(pending_erased=done)
+        return Tally(pending_erased=len(done))
     if ids := some(_lapsed(rules, now)):
-        return Tally(lapsed=each(ids, lambda found: _lapse(session, found, now)))
+        return Tally(lapsed=len(each(ids, lambda found: _lapse(session, found, now))))
     if ids := some(_aged(rules, now)):
-        return Tally(evidence_erased=each(ids, lambda found: _age(session, found, hash_key, now)))
+        done = each(ids, lambda found: _age(session, found, hash_key, now))
+        return Tally(evidence_erased=len(done))
     if rules.reminds and (ids := some(_forgotten(rules, now))):
-        sent = [
-            confirm.remind(session, found, _EVIDENCE, hash_key=hash_key, now=now)
-            for number in ids
-            if (found := _loaded(session, number)) is not None
-        ]
-        return Tally(reminded=sum(sent), unreachable=len(sent) - sum(sent))
+        done = each(
+            ids, lambda x: confirm.remind(session, x, _EVIDENCE, hash_key=hash_key, now=now)
+        )
+        return Tally(reminded=done.count(True), unreachable=done.count(False))
     return Tally()
 
 
