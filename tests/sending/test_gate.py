@@ -89,7 +89,7 @@ def test_an_imported_reader_counts(engine, make_publication, now) -> None:
     with store.transaction(engine) as session:
         publication = make_publication(session)
         for status, name in (("confirmed", "ada"), ("pending", "bob")):
-            rows = list(importing.read(io.StringIO(f"email\n{name}@example.net\n")))
+            rows = list(importing.read(io.StringIO(f"email\n{name}@example.net\n"), now=now))
             importing.take(
                 session, publication, rows, status=status, source="a list", hash_key=b"h" * 32,
                 now=now,

@@ -139,7 +139,7 @@ def test_three_levels_of_tiles(
 def test_what_lies_there_is_what_the_specification_says(
     client: FlaskClient, grow: Callable[[int], None], sign: Callable[[], str]
 ) -> None:
-    """Types and caching: a checkpoint is plain text that is asked for anew, a tile never changes."""
+    """Types and caching: a checkpoint is asked for anew, a tile never changes."""
     grow(300)
     note = sign()
     for path in ("key", "checkpoint"):
