@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
@@ -284,7 +285,7 @@ def test_the_confirmation_link_is_good_for_days_only(
     assert client.post(confirm_path("ada@example.net", age=age)).status_code == 410
 
 
-def test_the_time_does_not_tell(app: Flask, sign_up: SignUp) -> None:
+def test_the_time_does_not_tell(app: Flask, sign_up: SignUp, reader: store.Subscription) -> None:
     """An address that costs nothing is answered no sooner than a new one."""
     app.config["SIGNUP_ANSWER_AFTER"] = 0.4
     for address in ("new@example.net", "new@example.net"):
