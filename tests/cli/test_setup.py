@@ -140,7 +140,7 @@ USING = {
     "subscriber show": "ada@example.net",
     "subscriber unsubscribe": "ada@example.net --yes",
     "subscriber erase": "ada@example.net --yes",
-    "subscriber unblock": "ada@example.net",
+    "subscriber unblock": "ada@example.net --note x",
     "subscriber import": "people.csv --publication field-notes --status pending --evidence x",
     "subscriber export": "",
     "article add": "a.md",
