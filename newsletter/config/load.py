@@ -92,8 +92,6 @@ def _read_environment(
         if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
             continue
         name = variable.removeprefix(PREFIX).lower()
-        if name.startswith("test_"):  # the test suite's own switches
-            continue
         if name.endswith("_file") and name.removesuffix("_file") in SECRETS:
             name = name.removesuffix("_file")
             if PREFIX + name.upper() in environ:

@@ -188,7 +188,9 @@ def connect(server: SmtpServer, patience: float, hostname: str | None, tls: ssl.
         ) from error
     except OSError as error:
         _close(line)
-        raise RelayProblem(None, stage) from error
+        why = error.strerror or str(error) or "the line broke"
+        cause = f"{server.host}, port {server.port}: {why[0].lower()}{why[1:]}"
+        raise RelayProblem(None, stage, cause=cause) from error
 
 
 def _good(answer: tuple[int, bytes], stage: Stage) -> None:

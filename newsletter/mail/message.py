@@ -279,11 +279,17 @@ def _encoded_words(text: str) -> str:
     return "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words)
 
 
+_LONG_END = re.compile(rb"^([^\r\n]{74,})(=(?:09|20))(?=\r$)", re.MULTILINE)
+
+
 def _part(boundary: str, subtype: str, text: str) -> bytes:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
     # "ignore" leaves out half surrogate pairs, which no charset can hold.
     plain = lines.encode(errors="ignore").translate(None, _BODY_CONTROLS)
     body = binascii.b2a_qp(plain.replace(b"\n", b"\r\n"), istext=True)
+    # A blank at the end of a line is encoded without a look at the line's length: 76 at most
+    # (RFC 2045 §6.7, rules 3 and 5).
+    body = _LONG_END.sub(rb"\1=\r\n\2", body)
     head = (
         f"--{boundary}\r\n"
         f'Content-Type: text/{subtype}; charset="utf-8"\r\n'

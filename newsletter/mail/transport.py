@@ -40,12 +40,15 @@ class Reply:
 
 
 class TransportError(NewsletterError):
-    """A mail did not get through. `stage` says where; `reply` what the relay said, if it did."""
+    """A mail did not get through. `stage` says where; `reply` what the relay said, if it did.
 
-    def __init__(self, reply: Reply | None, stage: Stage) -> None:
+    cause: for people, what happened where nothing was said.
+    """
+
+    def __init__(self, reply: Reply | None, stage: Stage, *, cause: str | None = None) -> None:
         self.reply = reply
         self.stage = stage
-        said = str(reply) if reply else "the connection broke, or the answer was not SMTP"
+        said = str(reply or cause or "the connection broke, or the answer was not SMTP")
         super().__init__(f"{self._says} ({stage}: {said})")
 
     _says = "The mail did not get through"

@@ -158,7 +158,9 @@ class Sender:
     ) -> None:
         """The calling thread's part: chores, and noticing that all is done."""
         while not job.ended():
+            began = time.monotonic()
             more = self._round(job)
+            took = time.monotonic() - began
             if not until_idle:
                 self._upkeep.go_on(job, job.clock(), seconds=time.monotonic())
             else:
@@ -170,7 +172,11 @@ class Sender:
                     self._report(job, progress)
                     return
             self._report(job, progress)
-            if not more:
+            if more:
+                # SQLite has one writer at a time, and whoever asks again at once is the next:
+                # people who sign up, and their letters, need the half of the time.
+                self._ending.wait(min(max(took, _SHORTEST_ROUND), _TICK))
+            else:
                 self._tick.wait(_TICK)
                 self._tick.clear()
                 self._ending.wait(_SHORTEST_ROUND)

@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Home:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The settings are the test's own, whatever the machine has."""
     for name in os.environ:
-        if name.startswith("NEWSLETTER_") and not name.startswith("NEWSLETTER_TEST_"):
+        if name.startswith("NEWSLETTER_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 

@@ -155,7 +155,8 @@ def test_pending_imports_get_no_mail_unasked(home: Home) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"email\nada@example.net\n\xe9va@example.net\n", "not UTF-8"),
+        (b"email;n\xe4me\nada@example.net;Ada\n", "not UTF-8"),
+        ("email\nada@example.net\n".encode("utf-16"), "not UTF-8"),
         (b"name\nAda\n", "email"),
         (b"", "email"),
     ],
@@ -168,6 +169,34 @@ def test_import_of_something_else(home: Home, content: bytes, said: str) -> None
     result = home.run("subscriber", "import", path, *IMPORT, "--status", "pending", code=1)
     assert said in result.stderr
     assert home.json("subscriber", "list") == []
+
+
+def test_import_of_a_line_that_is_not_utf8(home: Home) -> None:
+    """One wrong byte is one bad line with its number; the others come in."""
+    home.publish()
+    path = home.folder / "people.csv"
+    path.write_bytes(
+        "email,name,note\nada@example.net,Zo\u00eb,\n".encode()
+        + b"bob@example.net,Zo\xeb,\n\xe9va@example.net,Eva,\neve@example.net,Eve,caf\xe9\n"
+    )
+    result = home.run(
+        *("subscriber", "import", path, *IMPORT, "--status", "pending", "--json"),
+    )
+    assert "line 3: not UTF-8" in result.stderr
+    assert "line 4: not UTF-8" in result.stderr
+    assert json.loads(result.stdout)["invalid"] == 2
+    # What stands in a column of no meaning does not matter.
+    names = {row["name"] for row in home.json("subscriber", "list")}
+    assert names == {"Zo\u00eb", "Eve"}
+
+
+def test_import_into_an_unknown_publication(home: Home) -> None:
+    """That is told before all bad lines, of which there may be thousands."""
+    path = home.write("people.csv", "email\nno address\n")
+    words = ("subscriber", "import", path, *IMPORT, "--status", "pending")
+    result = home.run(*words, code=1)
+    assert "line 2" not in result.stderr
+    assert "field-notes" in result.stderr
 
 
 @pytest.mark.parametrize("missing", ["--publication", "--status", "--evidence"])

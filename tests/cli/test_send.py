@@ -238,7 +238,7 @@ def test_a_relay_that_is_gone(ready: Home, sink: Sink) -> None:
     """Nobody is marked failed for a relay out of reach; it is said, and the exit code is 3."""
     sink.stop()
     result = ready.run("send", 1, "--json", code=3)
-    assert "relay" in result.stderr
+    assert f"127.0.0.1, port {sink.port}: connection refused" in result.stderr
     assert ready.json("status", 1)["counts"]["queued"] == 3
 
 

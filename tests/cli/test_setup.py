@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
-from commandline import Home
+from commandline import PUBLICATION, Home
 from sqlalchemy import text
 
 from newsletter import store
@@ -161,18 +165,103 @@ def test_no_settings_at_all(tmp_path: Path) -> None:
     assert "newsletter init" in result.stderr
 
 
-@pytest.mark.parametrize(
-    "command", ["status", "publication list", "consent verify", "article list"]
-)
-def test_a_database_of_another_shape(home: Home, command: str) -> None:
+# Every command that uses the database, with what it takes to run.
+USING = {
+    "serve": "--port 0",
+    "worker": "",
+    "publication create": "",  # see words_of: a title has blanks
+    "publication list": "",
+    "publication show": "field-notes",
+    "publication edit": "field-notes --title X",
+    "subscriber list": "",
+    "subscriber show": "ada@example.net",
+    "subscriber unsubscribe": "ada@example.net --yes",
+    "subscriber erase": "ada@example.net --yes",
+    "subscriber unblock": "ada@example.net --note x",
+    "subscriber import": "people.csv --publication field-notes --status pending --evidence x",
+    "subscriber export": "",
+    "article add": "a.md",
+    "article list": "",
+    "article show": "1",
+    "article remove": "1",
+    "digest new": "--publication field-notes --subject X 1",
+    "digest list": "",
+    "digest show": "1",
+    "digest preview": "1",
+    "digest test": "1 --to me@example.org",
+    "digest approve": "1",
+    "digest cancel": "1",
+    "send": "1",
+    "pause": "1",
+    "resume": "1",
+    "status": "",
+    "consent log": "",
+    "consent verify": "",
+}
+# Those that make, mend or copy the database, or do without it.
+OTHERS = {"init", "migrate", "backup", "config check", "config show", "secret rotate", "demo"}
+
+
+def leaves(group: click.Group, path: str = "") -> Iterator[str]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}"
+
+
+def test_every_command_is_looked_at() -> None:
+    """A new command says here whether it uses the database."""
+    assert set(leaves(main)) == set(USING) | OTHERS
+
+
+@pytest.fixture
+def set_up(home: Home, tmp_path: Path) -> Home:
+    """What the commands of USING name is there, in the working directory; and a relay."""
+    home.set(smtp_url="smtp://127.0.0.1:1")
+    (tmp_path / "people.csv").write_text("email\nada@example.net\n")
+    (tmp_path / "a.md").write_text("# A\n\nText.\n")
+    return home
+
+
+def words_of(command: str) -> list[str]:
+    more = PUBLICATION if command == "publication create" else USING[command].split()
+    return [*command.split(), *more]
+
+
+@pytest.mark.parametrize("command", USING)
+def test_a_database_of_another_shape(set_up: Home, command: str) -> None:
     """Every command refuses it with exit code 6 and says what to do."""
-    engine = store.connect(f"sqlite:///{home.database}")
+    engine = store.connect(f"sqlite:///{set_up.database}")
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'future'"))
     engine.dispose()
-    result = home.run(*command.split(), code=6)
+    before = set_up.database.read_bytes()
+    result = set_up.run(*words_of(command), code=6)
     assert "newer version" in result.stderr
-    assert home.run("migrate", code=6).exit_code == 6
+    assert set_up.run("migrate", code=6).exit_code == 6
+    assert set_up.database.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", USING)
+def test_an_empty_database(set_up: Home, command: str) -> None:
+    """Every command refuses it with exit code 6 and names the cure; so it does a missing one."""
+    for old in set_up.folder.glob("newsletter.db*"):
+        old.unlink()
+    assert "newsletter migrate" in set_up.run(*words_of(command), code=6).stderr
+    assert not set_up.database.exists()
+    set_up.database.touch(0o600)
+    assert "newsletter migrate" in set_up.run(*words_of(command), code=6).stderr
+
+
+def test_a_backup_of_a_database_of_another_shape(home: Home, tmp_path: Path) -> None:
+    """It is what one makes before migrating."""
+    with closing(sqlite3.connect(home.database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'past'")
+        connection.commit()
+    home.run("backup", tmp_path / "copy.db")
 
 
 def test_migrate_makes_a_missing_database(home: Home) -> None:

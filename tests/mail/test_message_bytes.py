@@ -172,6 +172,7 @@ def test_names_and_subjects_cannot_inject(name: str, subject: str, title: str) -
 @example(text=".\n..\n.x\nFrom here\n", html="\r\n.\r\nMAIL FROM:<eve@example.org>\r\n")
 @example(text="\r.\r", html="\n.\n\0\x0b" + "x" * 5000)
 @example(text="a \nb\t\n", html="--=_boundary--\u2028\ud800")
+@example(text="a", html="a" * 74 + "\t\n" + "b" * 73 + " ")
 def test_bodies_survive_and_cannot_smuggle(text: str, html: str) -> None:
     """A body comes back as it was, but for control characters; its bytes hold no lone dot between
     any kind of line ends, no bare CR or LF, no NUL and no line over 76."""

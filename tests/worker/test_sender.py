@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -503,3 +504,45 @@ def test_a_worker_says_that_it_lives(engine, relay):
     assert timedelta(0) <= datetime.now(UTC) - ended < timedelta(seconds=60)
     with store.reading(engine) as session:
         assert len(session.scalars(select(store.Worker)).all()) == 1
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_queueing_does_not_hold_up_the_mail(engine, relay, sink, make_publication, now):
+    """On a database with one writer: while rows are made mails leave, and own letters at once."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 20_000, now)
+        queue.begin(session, digest, now=datetime.now(UTC))
+    waited = []
+    with working(engine, relay):
+        while not is_queued(engine, digest.id):
+            number, began = welcome(engine, digest.id), time.monotonic()
+            wait_for(lambda number=number: letter_state(engine, number) == "accepted")
+            waited.append(time.monotonic() - began)
+            sent = states(engine)["accepted"]
+    # A mail needs three writes, and a piece of a thousand rows is one.
+    assert sent - len(waited) > 20 * 5
+    assert len(waited) > 3
+    assert sorted(waited)[len(waited) // 2] < 2
+
+
+def is_queued(engine, digest_id) -> bool:
+    with store.reading(engine) as session:
+        return session.get(store.Digest, digest_id).queued_at is not None
+
+
+def letter_state(engine, number) -> str:
+    with store.reading(engine) as session:
+        return session.get(store.Delivery, number).state
+
+
+def welcome(engine, digest_id) -> int:
+    """Queue a reader's own letter; its number."""
+    with store.transaction(engine) as session:
+        publication = session.get(store.Digest, digest_id).publication
+        reader = session.scalars(select(store.Subscription).limit(1)).one()
+        letter = store.LetterName.WELCOME
+        moment = datetime.now(UTC)
+        made = new_letter(session, letter, publication, reader.subscriber, reader, now=moment)
+        session.flush()
+        return made.id

@@ -39,10 +39,10 @@ class BadRow:
 def read(file: TextIO, *, now: datetime) -> Iterator[Row | BadRow]:
     """The lines of a CSV file with a header, good and bad, in order.
 
-    file: opened with encoding "utf-8-sig" and newline="". Comma, semicolon or tab between the
-        columns; the header says which are there: email, and any of name, language, confirmed_at
-        (ISO 8601), ip, source. Other columns are ignored.
-
+    file: opened with encoding "utf-8-sig" and newline=""; with errors="surrogateescape" a line
+        that is not UTF-8 is a bad line. Comma, semicolon or tab between the columns; the header
+        says which are there: email, and any of name, language, confirmed_at (ISO 8601), ip,
+        source. Other columns are ignored.
     now: nobody confirmed later than this moment.
 
     Raises BadInput when there is no header with an email column.
@@ -71,6 +71,8 @@ def read(file: TextIO, *, now: datetime) -> Iterator[Row | BadRow]:
 
 
 def _row(number: int, cells: dict[str, str], now: datetime) -> Row | BadRow:
+    if any(_is_not_text(cells.get(name, "")) for name in COLUMNS):
+        return BadRow(number, "not UTF-8")
     try:
         address = addresses.parse(cells.get("email", ""))
         confirmed_at = _moment(cells.get("confirmed_at", ""), now)
@@ -91,6 +93,11 @@ def _row(number: int, cells: dict[str, str], now: datetime) -> Row | BadRow:
         ip=ip,
         source=cells.get("source") or None,
     )
+
+
+def _is_not_text(cell: str) -> bool:
+    """Whether it has bytes in it that were not UTF-8 (errors="surrogateescape")."""
+    return any("\ud800" <= character <= "\udfff" for character in cell)
 
 
 def _moment(text: str, now: datetime) -> datetime | None:
