@@ -81,8 +81,8 @@ def of_key(key: str) -> Address:
 def _mailbox(key: str) -> str:
     local, _, domain = key.rpartition("@")
     domain = _SAME_DOMAIN.get(domain, domain)
-    # Wider folding than for `key`: a limit that counts two people as one harms nobody.
-    local = (local.partition("+")[0] or local).casefold()
+    # Letters beyond ASCII have cases too; look-alikes stay other people.
+    local = (local.partition("+")[0] or local).lower()
     if domain in _DOTLESS:
         local = local.replace(".", "")
     return f"{local}@{domain}"

@@ -197,9 +197,25 @@ USING = {
     "status": "",
     "consent log": "",
     "consent verify": "",
+    "consent checkpoint": "",
+    "consent prove": "ada@example.net --out proof.json",
+    "recover": "--yes",
+    "tidy": "",
 }
 # Those that make, mend or copy the database, or do without it.
-OTHERS = {"init", "migrate", "backup", "config check", "config show", "secret rotate", "demo"}
+OTHERS = {
+    "init",
+    "migrate",
+    "backup",
+    "config check",
+    "config show",
+    "secret rotate",
+    "demo",
+    "consent key",
+    "consent rotate-key",
+    "consent check-witness",
+    "consent verify-receipt",
+}
 
 
 def leaves(group: click.Group, path: str = "") -> Iterator[str]:
