@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from newsletter.consent import merkle
 from newsletter.errors import InvalidProof, NewsletterError
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpora" / "merkle"
+CORPORA = Path(__file__).resolve().parents[3] / "shared" / "corpora"
+CORPUS = Path(os.environ.get("CORPORA", CORPORA)) / "merkle"
 LEAVES = [merkle.leaf_hash(bytes([number])) for number in range(70)]
 OTHER = hashlib.sha256(b"other").digest()
 
