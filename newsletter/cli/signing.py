@@ -15,9 +15,10 @@ def signed(here: Installation) -> str | None:
 
     A machine without the signing key takes what another one signed last.
 
-    Raises LogFault, with the cure, when the log is not the one that was signed for.
+    Raises LogFault, with the cure, when the log does not verify or is not the one signed for.
     """
     check_log(here)
+    standing.verify(here.engine, here.settings, now=now())
     keyring = Keyring.of(here.settings)
     if keyring.is_complete:
         try:

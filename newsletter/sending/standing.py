@@ -7,6 +7,8 @@ them knows and the database does not, was lost: the database is a restored backu
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -15,8 +17,9 @@ from sqlalchemy import Engine
 from newsletter import store
 from newsletter.config import Settings
 from newsletter.consent import Keyring, checkpoint
+from newsletter.consent import check as consent_check
 from newsletter.consent.ledger import Ledger
-from newsletter.errors import LogFault
+from newsletter.errors import ConsentLogError, LogFault
 from newsletter.sending.journal import Journal
 
 log = structlog.get_logger()
@@ -57,3 +60,40 @@ def take_up(engine: Engine, settings: Settings) -> LogFault | None:
             checkpoint.halt(session, str(fault))
         return fault
     return None
+
+
+def verify(engine: Engine, settings: Settings, *, now: datetime) -> None:
+    """Check the consent log (what is new in it; a short one as a whole) before mail goes out by it.
+
+    A checkpoint that only the file beside the key has (a process ended between the two) is put
+    back. Any other fault is written into the database, where it stops everybody.
+
+    Raises LogFault with the first fault and its position.
+    """
+    keyring = Keyring.of(settings)
+    try:
+        _verify(engine, keyring)
+    except ConsentLogError:
+        _put_back(engine, keyring, now)
+        try:
+            _verify(engine, keyring)
+        except ConsentLogError as error:
+            with store.transaction(engine) as session:
+                checkpoint.halt(session, str(error))
+            raise LogFault(
+                f"The consent log has a fault: {error}. Nobody is signed up and nothing is sent "
+                "until this finds none: newsletter consent verify --full"
+            ) from error
+
+
+def _verify(engine: Engine, keyring: Keyring) -> None:
+    with store.reading(engine) as session:
+        report = consent_check.verify(session, keyring if keyring.is_complete else None)
+    if keyring.is_complete:
+        with store.transaction(engine) as session:
+            consent_check.remember(session, report)
+
+
+def _put_back(engine: Engine, keyring: Keyring, now: datetime) -> None:
+    with suppress(LogFault), store.transaction(engine) as session:
+        checkpoint.put_back(session, keyring, now=now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Engine, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from newsletter import addresses, consent
@@ -56,7 +56,7 @@ def destroy(
     """The same without suppression and ledger: for what nobody asked for, and for a recovery."""
     consent.record_erasure(session, subscriber, evidence, now=now)
     _strip_deliveries(session, Delivery.subscriber_id == subscriber.id, now)
-    _strip_deliveries(session, _test_mails_to(subscriber), now)
+    _strip_deliveries(session, _test_mails_to(session, subscriber), now)
     session.execute(delete(Subscription).where(Subscription.subscriber_id == subscriber.id))
     session.execute(delete(Subscriber).where(Subscriber.id == subscriber.id))
     traces.left(session, now)
@@ -89,15 +89,21 @@ def clean(engine: Engine, *, patience: float = 5, at_most: int | None = None) ->
     return traces.clean(engine, patience=patience, at_most=at_most)
 
 
-def _test_mails_to(subscriber: Subscriber) -> ColumnElement[bool]:
-    """Test mails that an operator sent to the person; they name no subscriber."""
+def _test_mails_to(session: Session, subscriber: Subscriber) -> ColumnElement[bool]:
+    """Test mails that an operator sent to the person's mailbox; they name no subscriber."""
+    mailbox = addresses.parse(subscriber.address).mailbox
     # The first two words are those of the index ix_delivery_personal.
-    return and_(
+    query = select(Delivery.id, Delivery.address).where(
         text("delivery.letter <> 'digest'"),
         Delivery.state.in_(list(DeliveryState)),
         Delivery.letter == LetterName.TEST,
-        func.lower(Delivery.address) == subscriber.address.lower(),
+        Delivery.address.is_not(None),
     )
+    # Compared here: SQLite folds the case of ASCII letters only.
+    found = [
+        row.id for row in session.execute(query) if addresses.parse(row.address).mailbox == mailbox
+    ]
+    return Delivery.id.in_(found)
 
 
 def _strip_deliveries(session: Session, which: ColumnElement[bool], now: datetime) -> None:

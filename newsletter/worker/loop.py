@@ -148,6 +148,7 @@ class Sender:
                 Keyring.of(self._settings),
                 self._settings.checkpoint_every,
                 lambda: standing.check_files(self._engine, self._settings),
+                lambda now: standing.verify(self._engine, self._settings, now=now),
             ),
             clock=self._clock,
             ended=lambda: stop.is_set() or self._ending.is_set(),

@@ -31,15 +31,21 @@ class Watch:
     """What one process knows of the log. every: seconds between two checkpoints of a growing log.
 
     check_files: raises LogFault when the database is older than the ledger or the journal.
+    verify: raises LogFault when the log does not verify; asked before each signature.
 
     `stands_still` is set while nothing may be sent; `fault` says what is wrong, None for nothing.
     """
 
     def __init__(
-        self, keyring: Keyring, every: float, check_files: Callable[[], None] = lambda: None
+        self,
+        keyring: Keyring,
+        every: float,
+        check_files: Callable[[], None] = lambda: None,
+        verify: Callable[[datetime], None] = lambda _now: None,
     ) -> None:
         self._keyring = keyring
         self._check_files = check_files
+        self._verify = verify
         self._is_behind = True  # until the first look says otherwise
         self._every = every
         self._signed_at = float("-inf")
@@ -71,10 +77,13 @@ class Watch:
             self._signed_at = seconds
 
     def sign(self, write: Open, now: datetime) -> None:
-        """Sign the log if it has grown. A machine without the key leaves it to one that has it."""
-        if self.fault or not self._keyring.is_complete:
+        """Verify the log, and sign it if it has grown; a machine without the key only verifies."""
+        if self.fault:
             return
         try:
+            self._verify(now)
+            if not self._keyring.is_complete:
+                return
             with write() as session:
                 checkpoint.sign(session, self._keyring, now=now)
         except LogFault as fault:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from commandline import Home
+from sqlalchemy import text
 
 from newsletter import config, store
 from newsletter.consent import checkpoint
@@ -185,3 +186,27 @@ def test_serve_serves_on(faulty: Home, sink: Sink) -> None:
             process.communicate()
     assert process.returncode == 0
     assert sink.received == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE consent_event SET body = CAST(replace(body, 'import', 'imPort') AS BLOB)",
+        "DELETE FROM consent_event WHERE position = 0",
+        "UPDATE consent_event SET commitment = zeroblob(32) WHERE position = 1",
+        "UPDATE subscriber SET address = 'evil@example.org' WHERE id = 1",
+        "UPDATE consent_tile SET hashes = zeroblob(64)",
+    ],
+)
+def test_a_changed_row_stops_the_next_send_by_itself(
+    ready: Home, sink: Sink, statement: str
+) -> None:
+    """Nobody has to verify first: exit code 4, the position is named, and no mail goes out."""
+    before = len(sink.received)
+    with_engine(ready, lambda session: session.execute(text(statement)))
+    told = ready.run("send", 1, code=4).stderr
+    # The guard knows a changed tile before anything is verified.
+    assert ("position" in told and "verify --full" in told) or "not those that were signed" in told
+    assert ready.run("consent", "verify", code=4).exit_code == 4
+    ready.run("digest", "approve", 2, code=4)
+    assert len(sink.received) == before

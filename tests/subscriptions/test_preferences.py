@@ -185,3 +185,25 @@ def test_deliveries_of_the_forgotten_still_count(visitor, reader):
     assert {row.state for row in rows} == {"skipped"}
     for row in rows:
         assert (row.address, row.message_id, row.subscriber_id, row.reply_text) == (None,) * 4
+
+
+@pytest.mark.parametrize("spelling", ["ZOÉLA@example.net", "zoéla+test@EXAMPLE.net"])
+def test_test_mails_to_the_forgotten_are_stripped(visitor, spelling):
+    """A test mail names no subscriber; whatever its spelling, the address goes with the person."""
+    visitor.sign_up("Zoéla@example.net")
+    with store.transaction(visitor.engine) as session:
+        publication = session.query(store.Publication).one()
+        session.add(
+            store.Delivery(
+                letter=store.LetterName.TEST,
+                publication_id=publication.id,
+                address=spelling,
+                message_id="<x@example.org>",
+                due_at=visitor.now,
+                created_at=visitor.now,
+            )
+        )
+        person = session.scalars(select(store.Subscriber)).one()
+    forget(visitor, person)
+    with store.reading(visitor.engine) as session:
+        assert {row.address for row in session.scalars(select(store.Delivery))} == {None}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from mailing import approved_digest, many_readers, states
+from sqlalchemy import update
 
 from newsletter import consent, store
 from newsletter.config import Settings
@@ -97,6 +98,26 @@ def test_it_signs_before_a_scheduled_digest(engine, reader, running) -> None:
         digest.send_at = datetime.now(UTC) - timedelta(seconds=1)
     until(lambda: states(engine) == {"accepted": 1})
     assert sizes(engine) == [first, first + 1]
+
+
+def test_a_changed_row_stops_the_worker(engine, reader, running, sink) -> None:
+    """It verifies when it starts and before a digest: nobody has to ask for it first."""
+    with store.transaction(engine) as session:
+        session.execute(update(store.ConsentEvent).values(commitment=b"\0" * 32))
+        publication = session.query(store.Publication).one()
+        digest = approved_digest(session, publication, datetime.now(UTC))
+        digest.send_at = datetime.now(UTC) - timedelta(seconds=1)
+    running()
+
+    def fault() -> str | None:
+        with store.reading(engine) as session:
+            return session.get_one(store.Installation, 1).log_fault
+
+    until(lambda: fault() is not None)
+    assert "position 0" in fault()
+    time.sleep(1)
+    assert sink.received == []
+    assert sizes(engine) == []
 
 
 def test_a_machine_without_the_key_signs_nothing(engine, relay, reader, running, sink) -> None:

@@ -106,7 +106,10 @@ class Key:
         self.name, _, rest = vkey.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         key = _decoded(encoded, "key")
-        self.id = hashlib.sha256(self.name.encode() + b"\n" + key).digest()[:4]
+        try:
+            self.id = hashlib.sha256(self.name.encode() + b"\n" + key).digest()[:4]
+        except UnicodeEncodeError as error:
+            raise Invalid("key", "this is not text: copy the whole line of the key") from error
         if not self.name or len(key) != 33 or key[0] != 1 or key_id != self.id.hex():
             raise Invalid("key", "this is not the vkey of an Ed25519 key: copy the whole line")
         self._public = Ed25519PublicKey.from_public_bytes(key[1:])
