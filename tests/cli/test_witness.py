@@ -17,7 +17,7 @@ import pytest
 from commandline import Home
 
 from newsletter import config, consent, store
-from newsletter.consent import merkle, tiles, tree
+from newsletter.consent import checkpoint, merkle, tiles, tree
 from newsletter.consent.note import Signer, Verifier, open_note
 from newsletter.consent.tiles import Tile
 from newsletter.errors import BadInput, InvalidProof
@@ -66,6 +66,15 @@ def check(home: Home, mail: Path, *, code: int = 0) -> dict[str, object]:
     return found
 
 
+def sign(home: Home) -> None:
+    """Sign the log as it is, without the command's own look at it."""
+    settings = config.load(home.file).settings
+    engine = store.connect(settings.database_url)
+    with store.transaction(engine) as session:
+        checkpoint.sign(session, consent.Keyring.of(settings), now=datetime.now(UTC))
+    engine.dispose()
+
+
 def rewrite(home: Home, *, keep: int | None = None, swap: bool = False) -> None:
     """What an operator with all keys could do: another log, well signed, and no trace of the old.
 
@@ -89,7 +98,7 @@ def rewrite(home: Home, *, keep: int | None = None, swap: bool = False) -> None:
         tree.append(session, commitments, log=1, size=0)
     engine.dispose()
     (home.folder / "consent" / "checkpoint").unlink()
-    home.run("consent", "checkpoint")
+    sign(home)
 
 
 def recover(home: Home) -> None:
@@ -100,7 +109,7 @@ def recover(home: Home) -> None:
         note = consent.Keyring.of(settings).last_checkpoint() or ""
         consent.record_recovery(session, kept=note, found=note, now=datetime.now(UTC))
     engine.dispose()
-    home.run("consent", "checkpoint")
+    sign(home)
 
 
 def test_the_log_extends_the_one_in_the_mail(home: Home, mail: Path) -> None:
@@ -177,7 +186,7 @@ def test_a_rewritten_log_that_has_grown_is_found_out(home: Home, mail: Path) -> 
         kind = consent.EventType.PREFERENCES
         consent.record_many(session, kind, more, now=datetime.now(UTC))
     engine.dispose()
-    home.run("consent", "checkpoint")
+    sign(home)
     assert "does not extend" in str(check(home, mail, code=4)["fault"])
 
 
