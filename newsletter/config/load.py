@@ -120,7 +120,10 @@ def _did_you_mean(name: str) -> str:
 def _anchor(settings: Settings, file: Path) -> Settings:
     """A relative SQLite file and folder lie beside the settings, wherever the command started."""
     beside = file.resolve().parent if file.exists() else Path.cwd()
-    places = {"consent_folder": str(beside / settings.consent_folder)}
+    places = {
+        "consent_folder": str(beside / settings.consent_folder),
+        "dkim_folder": str(beside / settings.dkim_folder),
+    }
     name = settings.database_url.removeprefix("sqlite:///")
     if name not in (settings.database_url, ":memory:"):
         places["database_url"] = f"sqlite:///{beside / name}"

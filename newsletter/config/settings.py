@@ -61,8 +61,68 @@ class Settings(BaseModel):
     smtp_timeout: float = Field(
         default=60, gt=0, le=600, description="Seconds that the relay may take for each step."
     )
+    smtp_certificate: Literal["check", "ignore"] = Field(
+        default="check",
+        description="Whether the relay's certificate is checked; ignore is for tests only.",
+    )
+    smtp_ca_file: str | None = Field(
+        default=None,
+        examples=["/etc/ssl/private-ca.pem"],
+        description="Certificates (PEM) to believe in place of the system's.",
+    )
     smtp_connections: int = Field(
-        default=4, ge=1, le=100, description="Connections to the relay at once, for each process."
+        default=10,
+        ge=1,
+        le=100,
+        description="Connections to the relay at once, for each process. It is also how many mails "
+        "at most are uncertain after a crash: more is faster, fewer is more certain.",
+    )
+    smtp_mails_per_connection: int = Field(
+        default=500, ge=1, description="Mails after which a connection is opened anew."
+    )
+    mails_per_second: float = Field(
+        default=0, ge=0, description="Mails a second over all processes; 0 for no limit."
+    )
+    domain_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={},
+        examples=[{"gmail.com": 20, "example.edu": 0.5}],
+        description="Mails a second to a domain, over all processes; the large providers have "
+        "defaults.",
+    )
+    stop_grace: float = Field(
+        default=10,
+        ge=0,
+        le=600,
+        description="Seconds that the relay's last replies may take when the sender is stopped.",
+    )
+    idempotency_header: str | None = Field(
+        default=None,
+        pattern=r"\A[A-Za-z][A-Za-z0-9-]{2,60}\Z",
+        examples=["Resend-Idempotency-Key"],
+        description="A header by which the relay knows a mail that it took already. With it, "
+        "uncertain mails are sent again by themselves.",
+    )
+    idempotency_hours: float = Field(
+        default=24, gt=0, description="Hours for which the relay knows such a mail again."
+    )
+    dkim_folder: str = Field(
+        default="dkim",
+        min_length=1,
+        description="The folder of the DKIM keys. A relative one lies beside this file.",
+    )
+    dkim_keys: list[str] = Field(
+        default=[],
+        examples=[["s1._domainkey.example.org"]],
+        description="The DKIM keys to sign with, as `newsletter dkim new` names them.",
+    )
+    signers: int = Field(
+        default=0, ge=0, le=64, description="Mails signed at once; 0 for one on each core."
+    )
+    feedback_sender_id: str | None = Field(
+        default=None,
+        pattern=r"\A[A-Za-z0-9-]{5,15}\Z",
+        examples=["fieldnotes"],
+        description="Who you are in the header Feedback-ID. Without it, made of the host's name.",
     )
     retry_delay: float = Field(
         default=300,
@@ -78,7 +138,7 @@ class Settings(BaseModel):
         description="Seconds after which a mail that is still put off counts as failed.",
     )
     lease: float = Field(
-        default=900, gt=0, description="Seconds after which a silent worker's mails are taken back."
+        default=60, gt=0, description="Seconds after which a silent worker's mails are taken back."
     )
     confirm_days: float = Field(
         default=7, gt=0, description="Days that a confirmation link is good for."
