@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 
-VARIABLE = "NEWSLETTER_FAILPOINT"
+# Not called NEWSLETTER_...: those are settings, and this is none.
+VARIABLE = "SENDER_FAILPOINT"
 
 # In the order in which a mail passes them.
 POINTS = (
@@ -32,22 +33,29 @@ def _read(text: str) -> tuple[str, int]:
     return name, int(count or 1)
 
 
-_wanted: tuple[str, int] | None = None
-if VARIABLE in os.environ:
-    _wanted = _read(os.environ[VARIABLE])
+class _Switch:
+    """Where to die, and how many times to pass there first; none by default."""
+
+    name: str | None = None
+    count = 1
+
+
+_switch = _Switch()
 
 
 def switch(name: str | None, count: int = 1) -> None:
     """Die at the `count`-th time that `name` is passed from now on; None: never."""
-    global _wanted
-    _wanted = None if name is None else _read(f"{name}:{count}")
+    _switch.name, _switch.count = _read(f"{name}:{count}") if name else (None, 1)
 
 
 def reached(name: str) -> None:
     """Pass the point `name`: nothing happens unless it was switched on, then SIGKILL."""
-    global _wanted
-    if _wanted is None or _wanted[0] != name:
+    if _switch.name != name:
         return
-    _wanted = (name, _wanted[1] - 1)
-    if _wanted[1] <= 0:
+    _switch.count -= 1
+    if _switch.count <= 0:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+if VARIABLE in os.environ:
+    switch(*_read(os.environ[VARIABLE]))

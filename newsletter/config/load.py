@@ -106,10 +106,16 @@ def _read_environment(
         if name not in Settings.model_fields:
             faults.append(f"{variable}: unknown setting{_did_you_mean(name)}")
             continue
-        # A list in a variable is its items with blanks between.
-        is_list = "list" in str(Settings.model_fields[name].annotation)
-        values[name] = text.split() if is_list else text
+        values[name] = _value(name, text)
         origins[name] = variable
+
+
+def _value(name: str, text: str) -> Any:
+    """A list in a variable is its items with blanks between; of a table, name=value each."""
+    kind = str(Settings.model_fields[name].annotation)
+    if kind.startswith("dict"):
+        return dict(item.partition("=")[::2] for item in text.split())
+    return text.split() if "list" in kind else text
 
 
 def _did_you_mean(name: str) -> str:

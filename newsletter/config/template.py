@@ -29,5 +29,8 @@ def template(base_url: str = "http://127.0.0.1:8000") -> str:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
     # A JSON string is a TOML basic string, and true and false are written alike.
     return json.dumps(value) if isinstance(value, str | bool) else str(value)
