@@ -97,7 +97,7 @@ class Settings(BaseModel):
     )
     idempotency_header: str | None = Field(
         default=None,
-        pattern=r"\A[A-Za-z][A-Za-z0-9-]{2,60}\Z",
+        pattern=r"^[A-Za-z][A-Za-z0-9-]{2,60}$",
         examples=["Resend-Idempotency-Key"],
         description="A header by which the relay knows a mail that it took already. With it, "
         "uncertain mails are sent again by themselves.",
@@ -120,7 +120,7 @@ class Settings(BaseModel):
     )
     feedback_sender_id: str | None = Field(
         default=None,
-        pattern=r"\A[A-Za-z0-9-]{5,15}\Z",
+        pattern=r"^[A-Za-z0-9-]{5,15}$",
         examples=["fieldnotes"],
         description="Who you are in the header Feedback-ID. Without it, made of the host's name.",
     )
