@@ -231,6 +231,59 @@ def test_the_tree_over_an_older_log(
     assert log() == before
 
 
+def test_what_was_held_before_the_leases_moved_is_taken_back(
+    empty: Engine, make_publication: MakePublication, make_reader: MakeReader, now: datetime
+) -> None:
+    """0003 keeps every row; its owner has no lease now, so the first worker takes it back.
+
+    `armed` becomes uncertain, as its dot may have been written, and `claimed` is queued again.
+    """
+    store.migrate(empty)
+    with store.transaction(empty) as session:
+        publication = make_publication(session)
+        digest = store.Digest(
+            publication=publication, subject="x", created_at=now, state="sending", queued_at=now
+        )
+        session.add(digest)
+        session.flush()
+        for state in store.DeliveryState:
+            reader = make_reader(session, publication, f"{state}@example.org")
+            session.add(
+                store.Delivery(
+                    letter="digest",
+                    publication_id=publication.id,
+                    digest_id=digest.id,
+                    subscriber_id=reader.subscriber_id,
+                    subscription_id=reader.id,
+                    address=reader.subscriber.address,
+                    message_id=f"<{state}@example.org>",
+                    state=state,
+                    epoch=3,
+                    owner="old" if state in ("claimed", "armed") else None,
+                    attempts=2,
+                    reply_code=450 if state == "deferred" else None,
+                    due_at=now,
+                    created_at=now,
+                )
+            )
+        session.add(store.Worker(public_id="old", host="h", pid=1, started_at=now, seen_at=now))
+
+    def rows() -> dict[str, object]:
+        kept = [c for c in store.Delivery.__table__.columns if c.name != "retried_at"]
+        with store.reading(empty) as session:
+            return {row.message_id: tuple(row) for row in session.execute(select(*kept))}
+
+    before = rows()
+    schema.downgrade(empty, "0002")
+    with empty.connect() as connection:
+        leased = connection.execute(text("SELECT state, lease_until FROM delivery")).all()
+        # The older version would never take a held row without a lease back.
+        assert {row.state for row in leased if row.lease_until} == {"claimed", "armed"}
+    store.migrate(empty)
+    assert differences(empty) == []
+    assert rows() == before
+
+
 @pytest.mark.parametrize("revision", revisions()[:-1])
 def test_check_schema_of_an_older_version(empty: Engine, revision: str) -> None:
     """Each revision before the newest is refused with the words that help."""

@@ -15,7 +15,7 @@ from newsletter.store.people import Publication, one_of
 
 
 class DigestState(StrEnum):
-    """draft -> approved -> sending <-> paused; sending -> sent; all but sent -> cancelled."""
+    """draft -> approved -> sending <-> paused; sending <-> sent; all but sent -> cancelled."""
 
     DRAFT = "draft"
     APPROVED = "approved"
@@ -76,6 +76,8 @@ class Digest(Base):
     queued_up_to: Mapped[int | None] = mapped_column(RowId)
     queued_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
+    # Why it stands still, when not an operator paused it; it can quote the relay: hostile text.
+    pause_reason: Mapped[str | None] = mapped_column(Text)
 
     publication: Mapped[Publication] = relationship()
     entries: Mapped[list[DigestArticle]] = relationship(
@@ -98,13 +100,20 @@ class Digest(Base):
         """approved -> sending."""
         self._move(DigestState.SENDING, DigestState.APPROVED)
 
-    def pause(self) -> None:
-        """sending -> paused: no further mail of it is handed over."""
+    def pause(self, reason: str | None = None) -> None:
+        """sending -> paused: no further mail of it is handed over. None: an operator's word."""
         self._move(DigestState.PAUSED, DigestState.SENDING)
+        self.pause_reason = reason
 
     def resume(self) -> None:
-        """paused -> sending."""
+        """paused -> sending; what it was paused for is forgotten."""
         self._move(DigestState.SENDING, DigestState.PAUSED)
+        self.pause_reason = None
+
+    def retry(self) -> None:
+        """sent -> sending: some of its mails are tried once more."""
+        self._move(DigestState.SENDING, DigestState.SENT)
+        self.sent_at = None
 
     def finish(self, now: datetime) -> None:
         """sending -> sent."""

@@ -49,7 +49,8 @@ class Delivery(Base):
     __table_args__ = (
         # The final arbiter: nobody gets a digest twice, whatever the code does.
         UniqueConstraint("digest_id", "subscriber_id"),
-        Index("ix_delivery_digest_id_state", "digest_id", "state", "id"),
+        # Claims go by it, in the order of its columns, and every count by state.
+        Index("ix_delivery_digest_id_state", "digest_id", "state", "due_at", "id"),
         # Letters of a person's own are found without stepping over a million digests.
         Index(
             "ix_delivery_personal",
@@ -73,7 +74,7 @@ class Delivery(Base):
     subscription_id: Mapped[int | None] = mapped_column(ForeignKey("subscription.id"), index=True)
     # Where it goes, as it was when it was queued; None once erased.
     address: Mapped[str | None] = mapped_column(String(320))
-    message_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    message_id: Mapped[str | None] = mapped_column(String(255))
     # What a test mail shows, since a draft has no content of its own yet; None for all others.
     frozen: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     state: Mapped[str] = mapped_column(String(16), default=DeliveryState.QUEUED)
@@ -81,11 +82,13 @@ class Delivery(Base):
     reason: Mapped[str | None] = mapped_column(String(32))
     # Raised by each claim; a statement with an older one changes nothing (fencing).
     epoch: Mapped[int] = mapped_column(default=0)
+    # The worker that holds it, for as long as that worker's own lease.
     owner: Mapped[str | None] = mapped_column(String(20))
-    lease_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
     # Not to be tried before this moment.
     due_at: Mapped[datetime]
+    # When an operator, or the relay's own way to know a copy, let it be tried once more.
+    retried_at: Mapped[datetime | None]
     # SHA-256 of the mail as it was handed over.
     content_sha256: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     reply_code: Mapped[int | None]
@@ -96,14 +99,23 @@ class Delivery(Base):
 
 
 class Worker(Base):
-    """A process that sends, and when it was last seen. Of those that ended, one row is kept."""
+    """A process that sends, and the lease under which it holds rows.
+
+    Rows whose owner has no lease any more, or no row here, are taken back.
+    """
 
     __tablename__ = "worker"
 
     public_id: Mapped[str] = mapped_column(String(20), primary_key=True)
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int]
+    # Where the pid means something, and the clock of the lease: one boot of one machine.
+    place: Mapped[str] = mapped_column(String(255), server_default=text("''"))
     started_at: Mapped[datetime]
+    # By the wall clock, for people; nothing is decided by it.
     seen_at: Mapped[datetime]
+    # The clock that `lease_until` is read on, and that clock's seconds; None: it holds nothing.
+    lease_clock: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[float | None]
     # None for one that runs, or was killed.
     ended_at: Mapped[datetime | None]
