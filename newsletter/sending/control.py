@@ -16,10 +16,14 @@ from newsletter.sending.queue import lock
 from newsletter.store import Delivery, DeliveryState, Digest
 
 
-def pause(session: Session, digest: Digest) -> None:
-    """sending -> paused. Raises WrongState in any other state."""
+def pause(session: Session, digest: Digest, reason: str | None = None) -> None:
+    """sending -> paused. Raises WrongState in any other state.
+
+    reason: why, in words for an operator; None when it was an operator's own word. Parts of it
+    can be what the relay said: hostile text, without NUL, to be escaped wherever it is shown.
+    """
     lock(session, digest)
-    digest.pause()
+    digest.pause(reason)
     session.flush()
 
 
@@ -47,7 +51,6 @@ def cancel(session: Session, digest: Digest, now: datetime) -> int:
             reason=CANCELLED,
             settled_at=now,
             owner=None,
-            lease_until=None,
         )
     )
     return session.connection().execute(statement).rowcount

@@ -47,7 +47,6 @@ def hold(session: Session, *, now: datetime) -> Held:
             reason=RECOVERED,
             settled_at=now,
             owner=None,
-            lease_until=None,
             # A worker that has not noticed yet changes nothing any more.
             epoch=Delivery.epoch + 1,
         )
