@@ -48,8 +48,11 @@ class NoServer(Exception):
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(**options: str) -> Iterator[str]:
     """The postgresql:// address of a server on which we may create databases.
+
+    options: settings of PostgreSQL that this server needs otherwise than the tests; a running one
+        that was named is taken as it is.
 
     Raises NoServer.
     """
@@ -57,7 +60,7 @@ def server() -> Iterator[str]:
         yield given
         return
     guard = subprocess.Popen(
-        [sys.executable, str(Path(__file__).resolve())],
+        [sys.executable, str(Path(__file__).resolve()), json.dumps(options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None,
@@ -143,7 +146,9 @@ def _temporary_folder(account: dict[str, Any]) -> Path:
     raise NoServer("no temporary folder that the account nobody can reach; set TMPDIR to one")
 
 
-def _start(folder: Path, account: dict[str, Any]) -> tuple[subprocess.Popen[bytes], str]:
+def _start(
+    folder: Path, account: dict[str, Any], given: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], str]:
     binaries, source = _binaries()
     if not _reachable(binaries, account):
         binaries = _copy(binaries, source, folder)
@@ -162,7 +167,8 @@ def _start(folder: Path, account: dict[str, Any]) -> tuple[subprocess.Popen[byte
     if made.returncode != 0:
         raise NoServer(f"initdb failed: {made.stderr.decode(errors='replace')}")
     port = _free_port()
-    options = [f"--{name}={value}" for name, value in {**_OPTIONS, "port": port}.items()]
+    settings = {**_OPTIONS, **given, "port": port}
+    options = [f"--{name}={value}" for name, value in settings.items()]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [binaries / "postgres", "-D", folder / "cluster", *options],
@@ -185,7 +191,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, folder: Path) -> None:
     raise NoServer(f"PostgreSQL did not start: {log[-2000:]}")
 
 
-def _guard() -> None:
+def _guard(options: dict[str, str]) -> None:
     """Start a server, tell its address in one line, and stop it when standard input ends."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
@@ -198,7 +204,7 @@ def _guard() -> None:
     try:
         account = _account()
         folder = _temporary_folder(account)
-        process, url = _start(folder, account)
+        process, url = _start(folder, account, options)
         _wait(process, url, folder)
         print(json.dumps({"url": url}), flush=True)
         sys.stdin.read()
@@ -217,4 +223,4 @@ def _guard() -> None:
 
 
 if __name__ == "__main__":
-    _guard()
+    _guard(json.loads(sys.argv[1]))
