@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from newsletter.errors import BadInput, NewsletterError
 from newsletter.links import Links
 from newsletter.mail import frozen, letters
 from newsletter.mail.letters import Letter
-from newsletter.mail.message import Headers, build, list_id_of
+from newsletter.mail.message import Headers, build, list_id_of, wire_address
 from newsletter.sending.claim import Claim
 from newsletter.store import (
     Delivery,
@@ -38,6 +38,14 @@ from newsletter.store.letters import message_id
 # Answers to what a person just did (RFC 3834 §5). A digest is a bulk mail, not an answer.
 _AUTOMATIC = set(LetterName) - {LetterName.DIGEST, LetterName.TEST}
 
+# The reason of a row that an operator wants sent again although the first try may have arrived;
+# with the second one even when the mail is not the same any more.
+RETRY_UNCERTAIN = "retry-uncertain"
+RETRY_CHANGED = "retry-changed"
+# Why a row failed that no mail can be made of.
+UNWRITABLE = "unwritable"
+CHANGED = "changed"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -46,6 +54,8 @@ class Origin:
     links: makes the signed links. hash_key: names mailboxes in the suppressions.
     envelope_sender: where bounces go; None for each publication's From address.
     confirm_days, access_minutes: how long these links are good for, as the letters say it.
+    idempotency_header: the field by which the relay knows a mail again, if it does.
+    feedback_sender_id: the last part of Feedback-ID; None for one made of the host's name.
     """
 
     links: Links
@@ -53,36 +63,105 @@ class Origin:
     envelope_sender: str | None = None
     confirm_days: float = 7
     access_minutes: float = 60
+    idempotency_header: str | None = None
+    feedback_sender_id: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Mail:
-    """One mail, ready to be offered, and what its row needs at the last look.
+    """One mail, ready to be signed and offered, and what its row needs at the last look.
 
-    attempts, created_at: the row's, for pacing. mailbox_hash: 32 bytes, for the suppressions.
+    sender, recipient: for the envelope; their domains in A-labels. domain: the recipient's, lower
+    case. smtputf8: the relay must know SMTPUTF8 (RFC 6531 §3.4), for an address that is not ASCII.
+    raw: without signatures as it is written; whoever signs puts the signed bytes in its place.
+    mailbox_hash: 32 bytes, for the suppressions. attempts, created_at, retried_at: the row's, for
+    pacing. doubt: an earlier try may have arrived. recorded: the SHA-256 that these bytes must
+    have because of that, None when any will do (see `same_as_recorded`).
     """
 
     claim: Claim
     letter: LetterName
+    digest_id: int | None
     sender: str
     recipient: str
+    domain: str
+    smtputf8: bool
     raw: bytes
     mailbox_hash: bytes
     attempts: int
     created_at: datetime
+    retried_at: datetime | None
+    doubt: bool
+    recorded: bytes | None
 
     @property
     def sha256(self) -> bytes:
-        """The hash of the mail's bytes, for the record."""
+        """The hash of the mail's bytes as they are now, for the record."""
         return hashlib.sha256(self.raw).digest()
 
 
 @dataclass(frozen=True)
 class Unwritable:
-    """A row that no mail can be made of, and our error that says why."""
+    """A row that no mail can be made of, our error that says why, and one word for the row."""
 
     claim: Claim
     error: NewsletterError
+    reason: str = UNWRITABLE
+
+
+def same_as_recorded(mail: Mail) -> bool:
+    """Whether a mail, signed, may go out although an earlier try of it may have arrived.
+
+    True for all that were never in doubt. A mail in doubt must be, byte for byte, the one that
+    was handed over, so that a receiver who has it knows the second copy; unless the operator said
+    that a changed one will do.
+    """
+    return mail.recorded is None or mail.sha256 == mail.recorded
+
+
+def changed(mail: Mail) -> Unwritable:
+    """What becomes of a mail in doubt that could not be made again as it was."""
+    text = "The mail would differ from the one that may have arrived already."
+    return Unwritable(mail.claim, BadInput(text), CHANGED)
+
+
+class Writer:
+    """Writes the mails of one installation; keep it, since it remembers digests.
+
+    For one thread.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+
+    def mails(
+        self, session: Session, claims: Iterable[Claim]
+    ) -> tuple[list[Mail], list[Unwritable]]:
+        """The mails of the rows that are still claimed, in the order of `claims`; unsigned.
+
+        One row that cannot be written does not keep the others back. Rows that were skipped or
+        lost since they were claimed are left out.
+        """
+        return _mails(session, claims, self._origin)
+
+    def again_with_older_keys(self, session: Session, mail: Mail) -> list[Mail]:
+        """`mail` with its links signed by each older secret key, the newest of these first.
+
+        Unsigned, as from `mails`; for a mail that is not `same_as_recorded`.
+        """
+        links = self._origin.links
+        candidates = []
+        for count in range(len(links.keys) - 1, 0, -1):
+            older = replace(self._origin, links=replace(links, keys=links.keys[:count]))
+            candidates += _mails(session, [mail.claim], older)[0]
+        return candidates
+
+
+def mails(
+    session: Session, claims: Iterable[Claim], origin: Origin
+) -> tuple[list[Mail], list[Unwritable]]:
+    """As Writer.mails, by a Writer that is used once."""
+    return Writer(origin).mails(session, claims)
 
 
 @dataclass(frozen=True)
@@ -93,14 +172,9 @@ class _Row:
     subscription: Subscription | None
 
 
-def mails(
+def _mails(
     session: Session, claims: Iterable[Claim], origin: Origin
 ) -> tuple[list[Mail], list[Unwritable]]:
-    """The mails of the rows that are still claimed, in the order of `claims`.
-
-    One row that cannot be written does not keep the others back. Rows that were skipped or lost
-    since they were claimed are left out.
-    """
     wanted = {claim.id: claim for claim in claims}
     query = (
         select(Delivery, Publication, Subscriber, Subscription)
@@ -148,15 +222,24 @@ def _mail(
         checkpoint = content.get("checkpoint")
     else:
         letter, language = _personal_letter(row, name, origin)
+    recipient = wire_address(delivery.address)
+    raw = build(letter, _headers(row, name, language, origin.links, checkpoint))
+    doubt = delivery.reason in (RETRY_UNCERTAIN, RETRY_CHANGED)
     return Mail(
         claim=claim,
         letter=name,
-        sender=origin.envelope_sender or publication.from_address,
-        recipient=delivery.address,
-        raw=build(letter, _headers(row, name, language, origin.links, checkpoint)),
+        digest_id=delivery.digest_id,
+        sender=wire_address(origin.envelope_sender or publication.from_address),
+        recipient=recipient,
+        domain=recipient.rpartition("@")[2],
+        smtputf8=not raw.isascii(),
+        raw=raw,
         mailbox_hash=parse_address(delivery.address).mailbox_hash(origin.hash_key),
         attempts=delivery.attempts,
         created_at=delivery.created_at,
+        retried_at=delivery.retried_at,
+        doubt=doubt,
+        recorded=delivery.content_sha256 if delivery.reason == RETRY_UNCERTAIN else None,
     )
 
 
