@@ -1,8 +1,16 @@
 """The rows: engine, models, named queries. The only room that knows SQL."""
 
 from newsletter.store.base import Base, UTCDateTime, public_id
-from newsletter.store.content import Article, Digest, DigestArticle, DigestState
+from newsletter.store.content import (
+    Article,
+    ArticleOrigin,
+    BodyFormat,
+    Digest,
+    DigestArticle,
+    DigestState,
+)
 from newsletter.store.engine import connect, reading, transaction
+from newsletter.store.feeds import Feed, FeedArticle
 from newsletter.store.outbox import Delivery, DeliveryState, LetterName, Worker
 from newsletter.store.people import (
     LetterQuota,
@@ -25,7 +33,9 @@ from newsletter.store.schema import check_schema, create, migrate
 
 __all__ = [
     "Article",
+    "ArticleOrigin",
     "Base",
+    "BodyFormat",
     "ConsentCheckpoint",
     "ConsentEvent",
     "ConsentTile",
@@ -34,6 +44,8 @@ __all__ = [
     "Digest",
     "DigestArticle",
     "DigestState",
+    "Feed",
+    "FeedArticle",
     "Installation",
     "LedgerEntry",
     "LedgerKind",

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from newsletter.errors import WrongState
@@ -25,23 +25,54 @@ class DigestState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ArticleOrigin(StrEnum):
+    """Who writes an article: an operator in a file, or whoever runs the page or the feed."""
+
+    FILE = "file"
+    PAGE = "page"
+    FEED = "feed"
+
+
+class BodyFormat(StrEnum):
+    """What an article's body is written in."""
+
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
 class Article(Base):
     """Something to read. The same url is the same article."""
 
     __tablename__ = "article"
+    __table_args__ = (one_of("origin", ArticleOrigin), one_of("body_format", BodyFormat))
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     url: Mapped[str | None] = mapped_column(Text, unique=True)
     title: Mapped[str] = mapped_column(Text)
+    # Beside a Markdown body it is Markdown; beside an HTML body it is plain text.
     summary: Mapped[str | None] = mapped_column(Text)
-    # Markdown as it came; it is rendered and cleaned when it is shown.
+    # Markdown as it came, or HTML that was cleaned; both are cleaned (again) when they are shown.
     body: Mapped[str] = mapped_column(Text)
+    body_format: Mapped[str] = mapped_column(
+        String(8), default=BodyFormat.MARKDOWN, server_default=text("'markdown'")
+    )
     author: Mapped[str | None] = mapped_column(Text)
     published_at: Mapped[datetime | None]
     image: Mapped[str | None] = mapped_column(Text)
+    # In CSS pixels, as whoever offers the picture says; None when nobody did.
+    image_width: Mapped[int | None]
+    image_height: Mapped[int | None]
     image_alt: Mapped[str | None] = mapped_column(Text)
     image_credit: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[list[str]] = mapped_column(JSON, default=list)
+    # The name of the site that it stands on, and its language as a BCP 47 tag.
+    site: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(String(35))
+    origin: Mapped[str] = mapped_column(
+        String(8), default=ArticleOrigin.FILE, server_default=text("'file'")
+    )
+    # The feed whose changes it follows; which feeds have it, FeedArticle says.
+    feed_id: Mapped[int | None] = mapped_column(ForeignKey("feed.id"), index=True)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
