@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import os
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from urllib.parse import parse_qs
 
 import pytest
@@ -32,6 +37,34 @@ class _Handler(BaseHTTPRequestHandler):
             ),
             "/file": lambda: self.redirect("file:///etc/passwd"),
             "/loop": lambda: self.redirect("/loop"),
+            "/moved": lambda: self.reply(301, b"", {"Location": "/text"}),
+            "/moved/twice": lambda: self.reply(308, b"", {"Location": "/once"}),
+            "/inside/other": lambda: self.redirect(
+                f"http://other.example:{self.server.server_port}/text"
+            ),
+            "/heavy": lambda: self.reply(302, b"x" * 3_000_000, {"Location": "/text"}),
+            "/user": lambda: self.redirect("http://user:password@outside.example/"),
+            "/dated": lambda: self.dated(),
+            "/busy": lambda: self.reply(429, b"", {"Retry-After": "120"}),
+            "/busy/until": lambda: self.reply(
+                503, b"", {"Retry-After": formatdate(time.time() + 500, usegmt=True)}
+            ),
+            "/busy/nonsense": lambda: self.reply(503, b"", {"Retry-After": "soon"}),
+            "/gzip/twice": lambda: self.reply(
+                200,
+                gzip.compress(gzip.compress(b"\0" * 5_000_000)),
+                {"Content-Encoding": "gzip, gzip"},
+            ),
+            "/brotli": lambda: self.reply(200, b"x", {"Content-Encoding": "br"}),
+            "/deflate": lambda: self.reply(
+                200, zlib.compress(b"text"), {"Content-Encoding": "deflate"}
+            ),
+            "/gzip/cut": lambda: self.reply(
+                200, gzip.compress(os.urandom(5000))[:2000], {"Content-Encoding": "gzip"}
+            ),
+            "/gzip/tail": lambda: self.reply(
+                200, gzip.compress(b"text") + b"x" * 2_000_000, {"Content-Encoding": "gzip"}
+            ),
             "/cookie": lambda: self.reply(200, b"", {"Set-Cookie": "a=b"}),
             "/bomb": lambda: self.reply(
                 200, gzip.compress(b"\0" * 5_000_000), {"Content-Encoding": "gzip"}
@@ -57,6 +90,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def dated(self) -> None:
+        headers = {"ETag": '"v1"', "Last-Modified": "Sun, 01 Mar 2026 12:00:00 GMT"}
+        same = self.headers.get("If-None-Match") == '"v1"'
+        since = self.headers.get("If-Modified-Since") == headers["Last-Modified"]
+        if same or since:
+            self.send_response(304)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+        else:
+            self.reply(200, b"new", headers)
 
     def redirect(self, target: str) -> None:
         self.reply(302, b"", {"Location": target})
@@ -100,14 +145,20 @@ def test_bytes_and_where_they_came_from(url: str) -> None:
     """A redirect is followed, and the answer says where it ended."""
     found = fetch.get(f"{url}/once", allow_private=True)
     assert found == fetch.Fetched(f"{url}/text", 200, "text/markdown", b"# Hello")
-    assert fetch.get(f"{url}/gzip", allow_private=True).body == b"text"
+    for path in ("gzip", "deflate"):
+        assert fetch.get(f"{url}/{path}", allow_private=True).body == b"text"
 
 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
         ("/missing", "answered 404"),
-        ("/file", "cannot be read"),
+        ("/file", "not a web address"),
+        ("/user", "user and password"),
+        ("/gzip/twice", 'coded as "gzip, gzip"'),
+        ("/gzip/cut", "ends in the middle"),
+        ("/gzip/tail", "larger than 1,000,000 bytes"),
+        ("/brotli", 'coded as "br"'),
         ("/loop", "more than 3 times"),
         ("/bomb", "larger than 1,000,000 bytes"),
         ("/notgzip", "cannot be read"),
@@ -120,12 +171,89 @@ def test_bad_answers_are_our_errors(url: str, path: str, said: str) -> None:
         fetch.get(f"{url}{path}", limit=1_000_000, allow_private=True)
 
 
+def test_a_redirects_own_body_is_not_read(url: str) -> None:
+    """Three megabytes beside a redirect do not count against the limit of what it leads to."""
+    assert fetch.get(f"{url}/heavy", limit=1000, allow_private=True).body == b"# Hello"
+
+
+def test_what_did_not_change_is_not_sent_again(url: str) -> None:
+    """The validators of one answer, sent back, get an answer that says so; without them, all."""
+    first = fetch.get(f"{url}/dated", allow_private=True)
+    assert (first.body, first.etag) == (b"new", '"v1"')
+    for validators in (
+        {"etag": first.etag},
+        {"last_modified": first.last_modified},
+        {"etag": first.etag, "last_modified": first.last_modified},
+    ):
+        again = fetch.get(f"{url}/dated", allow_private=True, **validators)
+        assert (again.status, again.body, again.etag) == (fetch.NOT_MODIFIED, b"", '"v1"')
+    assert fetch.get(f"{url}/dated", allow_private=True, etag='"v0"').body == b"new"
+
+
+def test_what_moved_for_good(url: str) -> None:
+    """Said only when every redirect on the way was permanent."""
+    assert fetch.get(f"{url}/moved", allow_private=True).moved_to == f"{url}/text"
+    for path in ("once", "moved/twice", "text"):
+        assert fetch.get(f"{url}/{path}", allow_private=True).moved_to == ""
+
+
+@pytest.mark.parametrize(("path", "low", "high"), [("/busy", 120, 120), ("/busy/until", 450, 500)])
+def test_how_long_a_server_wants_to_be_left_alone(
+    url: str, path: str, low: float, high: float
+) -> None:
+    """Seconds or a moment; nonsense is nothing."""
+    with pytest.raises(FetchError) as caught:
+        fetch.get(f"{url}{path}", allow_private=True)
+    assert caught.value.retry_after is not None
+    assert low <= caught.value.retry_after <= high
+    with pytest.raises(FetchError) as caught:
+        fetch.get(f"{url}/busy/nonsense", allow_private=True)
+    assert caught.value.retry_after is None
+
+
 def test_the_time_is_counted_over_everything(url: str) -> None:
     """A server that gives one byte at a time does not hold us for ever."""
     began = time.monotonic()
     with pytest.raises(FetchError, match=r"within 0\.5 seconds"):
         fetch.get(f"{url}/drip", timeout=0.5, allow_private=True)
     assert time.monotonic() - began < 3
+
+
+def test_a_slow_name_server_is_counted_too() -> None:
+    """The system's name resolution may take minutes: it has no more time than all the rest."""
+    answered = threading.Event()
+
+    def resolve(_host: str, _port: int) -> list[str]:
+        answered.wait(10)
+        return ["127.0.0.1"]
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(FetchError, match=r"within 0\.3 seconds"):
+            fetch.get("http://slow.example/", timeout=0.3, resolver=resolve)
+        assert time.monotonic() - began < 3
+    finally:
+        answered.set()
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next(url: str, server: _Server) -> None:
+    """Of several addresses, one that does not answer is given its share of the time only."""
+    with socket.socket() as full:
+        # Nobody accepts, and the queue is full: a connection hangs.
+        full.bind(("127.0.0.2", server.server_port))
+        full.listen(0)
+        with contextlib.ExitStack() as waiting:
+            for _ in range(3):
+                client = waiting.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(full.getsockname())
+            found = fetch.get(
+                f"http://two.example:{server.server_port}/text",
+                timeout=4,
+                allow_private=True,
+                resolver=lambda _host, _port: ["127.0.0.2", "127.0.0.1"],
+            )
+    assert found.body == b"# Hello"
 
 
 def test_nobody_there_is_our_error() -> None:
@@ -231,6 +359,32 @@ def test_a_redirect_to_the_inside_is_refused(server: _Server) -> None:
         )
     assert asked == ["outside.example", "inside.example"]
     assert server.seen == ["/inside"]
+
+
+def test_a_network_that_is_allowed(server: _Server, url: str) -> None:
+    """What lies in it is read, however it is spelt; what lies beside it is not."""
+    near = fetch.Reach(networks=[ip_network("127.0.0.1/32")])
+    assert fetch.get(f"{url}/text", reach=near).status == 200
+    mapped = fetch.Reach(networks=near.networks, resolver=lambda _host, _port: ["::ffff:127.0.0.1"])
+    assert fetch.get(f"http://x.example:{server.server_port}/text", reach=mapped).status == 200
+    before = len(server.seen)
+    other = fetch.Reach(networks=[ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+    with pytest.raises(FetchError, match="not on the public internet"):
+        fetch.get(f"{url}/text", reach=other)
+    assert len(server.seen) == before
+
+
+@pytest.mark.parametrize("second", ["127.0.0.2", "10.0.0.1", "169.254.169.254", "::1"])
+def test_a_name_that_means_another_place_on_the_second_look(server: _Server, second: str) -> None:
+    """After a redirect the name is asked and checked anew: rebinding it does not help."""
+    answers = iter([["127.0.0.1"], [second]])
+    reach = fetch.Reach(
+        networks=[ip_network("127.0.0.1/32")], resolver=lambda _host, _port: next(answers)
+    )
+    with pytest.raises(FetchError, match="not on the public internet"):
+        fetch.get(f"http://outside.example:{server.server_port}/inside/other", reach=reach)
+    assert server.seen == ["/inside/other"]
+    assert next(answers, None) is None
 
 
 def test_proxies_of_the_environment_are_not_used(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,6 +188,31 @@ class Settings(BaseModel):
     evidence_years: float = Field(
         default=3, gt=0, description="Years that evidence is kept after the last withdrawal."
     )
+    fetch_timeout: float = Field(
+        default=20,
+        gt=0,
+        le=300,
+        description="Seconds that reading a feed or a page may take, from its name to its end.",
+    )
+    fetch_max_bytes: int = Field(
+        default=5_000_000,
+        ge=1000,
+        le=50_000_000,
+        description="Bytes that a feed or a page may have, decompressed.",
+    )
+    fetch_networks: list[Network] = Field(
+        default=[],
+        description="Networks that are not public and that feeds and pages may be read from all "
+        'the same, such as ["10.1.0.0/16"].',
+    )
+    feed_every: float = Field(
+        default=3600,
+        ge=60,
+        description="Seconds between two looks at a feed; one that fails is asked less often.",
+    )
+    feed_max_entries: int = Field(
+        default=200, ge=1, le=1000, description="Entries of a feed that are read, from its top."
+    )
     host: str = Field(
         default="127.0.0.1", min_length=1, description="Where `newsletter serve` listens."
     )
