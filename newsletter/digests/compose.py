@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
 from sqlalchemy.orm import Session
 
-from newsletter.digests import articles, markdown, plaintext
+from newsletter.digests import articles, body, markdown
 from newsletter.digests.content import Content, Piece
 from newsletter.errors import BadInput
 from newsletter.store import Article, Digest, DigestArticle, Publication
@@ -84,36 +83,22 @@ def _is_full(article: Article, length: str, *, single: bool) -> bool:
 
 
 def _preheader(digest: Digest, chosen: Sequence[Article]) -> str:
-    for source in (digest.intro, *(article.summary or article.body for article in chosen[:1])):
-        line = markdown.opening(source or "", limit=_PREHEADER)
-        if line:
-            return line
-    return ""
+    line = markdown.opening(digest.intro or "", limit=_PREHEADER)
+    return line or (body.opening(chosen[0], limit=_PREHEADER) if chosen else "")
 
 
 def _piece(article: Article, *, full: bool) -> Piece:
-    base = article.url
-    if article.summary:
-        summary_html = markdown.html(article.summary, base_url=base)
-        summary_text = markdown.text(article.summary, base_url=base)
-    else:
-        line = markdown.opening(article.body)
-        summary_html = f"<p>{html.escape(line)}</p>" if line else ""
-        summary_text = plaintext.wrap(line)
-    body_html = body_text = ""
-    if full:
-        # An article may be a summary and nothing else.
-        body_html = markdown.html(article.body, base_url=base) or summary_html
-        body_text = markdown.text(article.body, base_url=base) or summary_text
+    summary = body.summary(article)
+    whole = body.whole(article) if full else body.Written("", "")
     return Piece(
         title=article.title,
         url=article.url,
         author=article.author,
         published=article.published_at.date().isoformat() if article.published_at else None,
-        summary_html=summary_html,
-        summary_text=summary_text,
-        body_html=body_html,
-        body_text=body_text,
+        summary_html=summary.html,
+        summary_text=summary.text,
+        body_html=whole.html,
+        body_text=whole.text,
         image=article.image,
         image_alt=article.image_alt or "",
         image_credit=article.image_credit,

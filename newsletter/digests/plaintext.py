@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
+from newsletter.digests import summary
 from newsletter.digests.words import PARAGRAPH, Inline, Links
 
 WIDTH = 72  # RFC 3676 §4.1 asks for lines under 78 that a quote mark or two do not push over it
 _NARROWEST = 24
-_SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"”’»)\]]*\s+")
 _SPACES = re.compile(r"[ \t\r\f\v]+")
 
 
@@ -47,17 +47,7 @@ def write(tokens: Iterable[Token]) -> str:
 
 def opening(tokens: Iterable[Token], *, limit: int) -> str:
     """The first sentences of the first paragraphs, at most `limit` characters, in one line."""
-    plain = " ".join(_prose(tokens, enough=4 * limit))
-    if len(plain) <= limit:
-        return plain
-    end = 0
-    for found in _SENTENCE_END.finditer(plain):
-        if len(plain[: found.end()].rstrip()) > limit:
-            break
-        end = found.end()
-    if end:
-        return plain[:end].rstrip()
-    return textwrap.shorten(plain, limit, placeholder="…") or plain[: limit - 1] + "…"
+    return summary.cut(" ".join(_prose(tokens, enough=4 * limit)), limit=limit)
 
 
 def wrap(words: str) -> str:
@@ -119,7 +109,7 @@ class _Writer:
             self.heading = token.tag
         elif kind == "heading_close":
             self.heading = ""
-        elif kind == "paragraph_close" and not token.hidden:
+        elif kind in ("paragraph_close", "aside_close") and not token.hidden:
             self.gap = True
         elif kind.startswith(("table", "thead", "tr_")):
             self.row(kind)

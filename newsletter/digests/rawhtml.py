@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
@@ -39,7 +40,11 @@ TAGS = {
 VOID = {"br", "hr", "img"}
 
 _NUMERIC = {"width", "height", "colspan", "rowspan", "start"}
-_LONGEST_ADDRESS = 2000
+_LONGEST_ADDRESS = 2000  # bytes of UTF-8: a unique index of PostgreSQL takes 2,704
+# A picture this small is there to be counted, not to be seen.
+_TRACKING_SIZE = 3
+# Where scripts that load pictures late keep the address.
+_LATE = ("data-src", "data-lazy-src", "data-original")
 
 # Elements whose content is not the article's text.
 _RAW = (
@@ -71,7 +76,9 @@ def absolute(address: str, base_url: str | None, *, mail: bool = True) -> str | 
         host = parts.hostname
     except ValueError:
         return None
-    if len(joined) > _LONGEST_ADDRESS or any(c.isspace() or not c.isprintable() for c in joined):
+    if any(c.isspace() or not c.isprintable() for c in joined):
+        return None
+    if len(joined.encode()) > _LONGEST_ADDRESS:
         return None
     if parts.scheme == "mailto" and mail and "@" in parts.path:
         return joined
@@ -104,9 +111,14 @@ def _tag(found: re.Match[str], base_url: str | None) -> str:
         return ""
     if closing:
         return f"</{name}>"
+    given = attributes(found[3])
+    if name == "img":
+        if _is_tracker(given):
+            return ""
+        given = _shown(given, base_url)
     kept = {
         key: value
-        for key, text in attributes(found[3]).items()
+        for key, text in given.items()
         if key in EVERYWHERE | ATTRIBUTES.get(name, set())
         and (value := _value(key, text, base_url)) is not None
     }
@@ -114,6 +126,24 @@ def _tag(found: re.Match[str], base_url: str | None) -> str:
         return ""
     written = "".join(f' {key}="{html.escape(value)}"' for key, value in kept.items())
     return f"<{name}{written}>"
+
+
+def _is_tracker(image: dict[str, str]) -> bool:
+    sizes = [image.get(side, "").strip().removesuffix("px") for side in ("width", "height")]
+    return any(
+        size.isascii() and size.isdigit() and int(size[:9]) <= _TRACKING_SIZE for size in sizes
+    )
+
+
+def _shown(image: dict[str, str], base_url: str | None) -> dict[str, str]:
+    """The attributes of a picture with the address that a reader's browser would end up at."""
+    if absolute(image.get("src", ""), base_url, mail=False):
+        return image
+    first = image.get("srcset", image.get("data-srcset", "")).split(",")[0].split()
+    for address in (*(image.get(name, "") for name in _LATE), *first[:1]):
+        if address and absolute(address, base_url, mail=False):
+            return {**image, "src": address}
+    return image
 
 
 def attributes(text: str) -> dict[str, str]:
@@ -154,6 +184,48 @@ def depth(markup: str) -> int:
         elif open_tags and open_tags[-1] == name:
             open_tags.pop()
     return deepest
+
+
+def balanced(markup: str, deepest: int) -> str:
+    """Tidy `markup` with every element closed in its turn, and none deeper than `deepest`.
+
+    What is deeper loses its tags and keeps its words. What is closed without having been opened is
+    dropped, what is not closed is closed with the element around it.
+    """
+    parts: list[str] = []
+    open_tags: list[str] = []
+    counts: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    end = 0
+    for found in TAG.finditer(markup):
+        parts.append(markup[end : found.start()])
+        end = found.end()
+        name = found[2]
+        if name in VOID:
+            parts.append(found[0])
+        elif not found[1] and len(open_tags) < deepest:
+            open_tags.append(name)
+            counts[name] += 1
+            parts.append(found[0])
+        elif not found[1]:
+            skipped[name] += 1
+        elif skipped[name]:
+            skipped[name] -= 1
+        elif counts[name]:
+            while (inner := open_tags.pop()) != name:
+                counts[inner] -= 1
+                parts.append(f"</{inner}>")
+            counts[name] -= 1
+            parts.append(found[0])
+    parts.append(markup[end:])
+    parts.extend(f"</{name}>" for name in reversed(open_tags))
+    return "".join(parts)
+
+
+def words(markup: str) -> str:
+    """The words of any `markup` in one line, without what is not text in it."""
+    kept = [text if kind == "text" else " " for kind, text, _ in split(tidy(markup, None))]
+    return " ".join("".join(kept).split())
 
 
 def split(markup: str) -> Iterator[tuple[str, str, dict[str, str]]]:
