@@ -32,6 +32,7 @@ COMMANDS = {
     ),
     "subscriber": Lazy("newsletter.cli.subscriber:subscriber", "Who subscribed.", _WRITE),
     "article": Lazy("newsletter.cli.article:article", "What there is to read.", _WRITE),
+    "feed": Lazy("newsletter.cli.feed:feed", "Articles that come by themselves.", _WRITE),
     "digest": Lazy("newsletter.cli.digest:digest", "Articles composed into one mailing.", _WRITE),
     "send": Lazy("newsletter.cli.send:send", "Send an approved digest.", _SEND),
     "pause": Lazy("newsletter.cli.pause:pause", "Hold a digest that is being sent.", _SEND),

@@ -1,4 +1,4 @@
-"""`newsletter article`: what there is to read, from files or addresses of Markdown."""
+"""`newsletter article`: what there is to read, from files of Markdown and from the web."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from newsletter.digests import articles
 from newsletter.errors import BadInput
 
 if TYPE_CHECKING:
+    from newsletter.config import Settings
     from newsletter.digests.articles import ArticleInput
 
 _FIELDS = (
@@ -24,9 +25,16 @@ _FIELDS = (
     "published_at",
     "summary",
     "image",
+    "image_width",
+    "image_height",
     "image_alt",
     "image_credit",
     "tags",
+    "site",
+    "language",
+    "origin",
+    "feed_id",
+    "body_format",
     "created_at",
     "updated_at",
 )
@@ -34,7 +42,7 @@ _FIELDS = (
 
 @click.group(cls=NounGroup)
 def article() -> None:
-    """What there is to read: Markdown with a front matter."""
+    """What there is to read: Markdown files, web pages, and what feeds bring."""
 
 
 @article.command()
@@ -43,17 +51,19 @@ def article() -> None:
 def add(*, sources: tuple[str, ...], as_json: bool) -> None:
     """Add articles, or update those that have the same url. All of them, or with a fault none.
 
-    Each is Markdown with a front matter between lines of ---: title, and any of url, published,
-    author, summary, image, image_alt, image_credit, tags. FILE_OR_URL may be an https address of
-    such a text. The id of each article ends its line.
+    A file is Markdown with a front matter between lines of --- (YAML) or +++ (TOML): title, and
+    any of url, published, author, summary, image, image_width, image_height, image_alt,
+    image_credit, tags, site, language. An https address is such a text, or a web page: that one
+    becomes a teaser that links to it, out of what it says of itself. The id of each article ends
+    its line.
 
     \b
-    newsletter article add harvest.md notes/*.md
+    newsletter article add harvest.md notes/*.md https://example.org/2026/swifts
     newsletter digest new --publication field-notes --subject Harvest \\
         "$(newsletter article add harvest.md | awk '{print $NF}')"
     """
     with installation.opened() as here:
-        read = [_read(source) for source in sources]
+        read = [_read(source, here.settings) for source in sources]
         with store.transaction(here.engine) as session:
             now = installation.now()
             saved = [articles.save(session, each, now=now) for each in read]
@@ -115,18 +125,31 @@ def remove(*, article_id: int) -> None:
     click.echo(f"Removed the article {article_id}")
 
 
-def _read(source: str) -> ArticleInput:
+def _read(source: str, settings: Settings) -> ArticleInput:
     if source.startswith(("https://", "http://")):
-        from newsletter.fetch import get  # noqa: PLC0415  # files need no HTTP client
+        return _from_web(source, settings)
+    return _from_file(Path(source).read_bytes(), source)
 
-        body = get(source).body
-    else:
-        body = Path(source).read_bytes()
+
+def _from_file(body: bytes, origin: str) -> ArticleInput:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{source} is not UTF-8 text.") from error
-    return articles.read(text, origin=source)
+        raise BadInput(f"{origin} is not UTF-8 text.") from error
+    return articles.read(text, origin=origin)
+
+
+def _from_web(url: str, settings: Settings) -> ArticleInput:
+    from newsletter.digests import page  # noqa: PLC0415  # files need neither
+    from newsletter.fetch import Reach, get  # noqa: PLC0415
+
+    found = get(url, reach=Reach.of(settings))
+    kind = found.content_type.partition(";")[0].strip().lower()
+    if kind in ("text/html", "application/xhtml+xml"):
+        return page.read(found.body, found.content_type, url=found.url)
+    if kind.endswith(("xml", "json")):
+        raise BadInput(f"{url} is no page but {kind}; for a feed: newsletter feed add")
+    return _from_file(found.body, url)
 
 
 def _record(each: store.Article) -> dict[str, Any]:

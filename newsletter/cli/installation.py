@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,11 @@ class Installation:
     def hash_key(self) -> bytes:
         """The key under which mailboxes are hashed."""
         return self.settings.hash_key_bytes
+
+    @property
+    def feed_every(self) -> timedelta:
+        """How long until a feed is asked again."""
+        return timedelta(seconds=self.settings.feed_every)
 
     @property
     def links(self) -> Links:

@@ -6,28 +6,37 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from newsletter.digests.reading import ArticleInput, read
 from newsletter.errors import NotFound, WrongState
-from newsletter.store import Article, Digest, DigestArticle, DigestState
+from newsletter.store import (
+    Article,
+    ArticleOrigin,
+    Digest,
+    DigestArticle,
+    DigestState,
+    FeedArticle,
+)
 
-__all__ = ["ArticleInput", "Saved", "all_of", "find", "read", "remove", "save"]
+__all__ = ["ArticleInput", "Saved", "all_of", "changes", "find", "read", "remove", "save", "write"]
 
 Saved = Literal["new", "updated", "same"]
 
 
 def save(session: Session, article: ArticleInput, *, now: datetime) -> tuple[Article, Saved]:
-    """Keep `article`. The same url updates the article that has it.
+    """Keep `article`, as an operator's word. The same url updates the article that has it.
 
-    Without a url, only an article that is the same in everything counts as the same.
+    Without a url, only an article that is the same in everything counts as the same. From now on
+    no feed changes it. Raises WrongState when a page would take the place of what an operator
+    wrote.
     """
     row = _known(session, article)
     if row is None:
         row = Article(created_at=now, updated_at=now)
-        _write(row, article)
+        write(row, article)
         try:
             with session.begin_nested():
                 session.add(row)
@@ -38,7 +47,13 @@ def save(session: Session, article: ArticleInput, *, now: datetime) -> tuple[Art
                 raise
         else:
             return row, "new"
-    if not _write(row, article):
+    if article.origin == ArticleOrigin.PAGE and row.origin == ArticleOrigin.FILE:
+        raise WrongState(
+            f"Article {row.id} has this url already, with a text of its own: a page would take its "
+            "place. Remove that article first, if you mean it."
+        )
+    row.feed_id = None
+    if not write(row, article):
         return row, "same"
     row.updated_at = now
     session.flush()
@@ -50,7 +65,7 @@ def _known(session: Session, article: ArticleInput) -> Article | None:
         return session.scalar(select(Article).where(Article.url == article.url))
     wanted = select(Article).where(Article.url.is_(None), Article.title == article.title)
     rows = session.scalars(wanted.order_by(Article.id))
-    return next((row for row in rows if not _changes(row, article)), None)
+    return next((row for row in rows if not changes(row, article)), None)
 
 
 def _values(article: ArticleInput) -> dict[str, Any]:
@@ -59,15 +74,17 @@ def _values(article: ArticleInput) -> dict[str, Any]:
     return {**values, "published_at": published, "tags": list(article.tags)}
 
 
-def _changes(row: Article, article: ArticleInput) -> dict[str, Any]:
+def changes(row: Article, article: ArticleInput) -> dict[str, Any]:
+    """What `article` says otherwise than `row`, by the columns' names."""
     return {name: v for name, v in _values(article).items() if getattr(row, name) != v}
 
 
-def _write(row: Article, article: ArticleInput) -> bool:
-    changes = _changes(row, article)
-    for name, value in changes.items():
+def write(row: Article, article: ArticleInput) -> bool:
+    """Make `row` say what `article` does; whether anything changed."""
+    differences = changes(row, article)
+    for name, value in differences.items():
         setattr(row, name, value)
-    return bool(changes)
+    return bool(differences)
 
 
 def find(session: Session, article_id: int) -> Article:
@@ -84,7 +101,7 @@ def all_of(session: Session) -> list[Article]:
 
 
 def remove(session: Session, article_id: int) -> None:
-    """Forget an article. Digests that were approved keep their frozen copy of it.
+    """Forget an article; no feed brings it back. Digests that were approved keep their copy of it.
 
     Raises WrongState while a draft still needs it, NotFound when there is none.
     """
@@ -98,5 +115,8 @@ def remove(session: Session, article_id: int) -> None:
             f"Article {article.id} is part of the draft digest {draft}: cancel that one first."
         )
     session.execute(delete(DigestArticle).where(DigestArticle.article_id == article.id))
+    # The row stays, or the feed would bring the article back.
+    of_feeds = update(FeedArticle).where(FeedArticle.article_id == article.id)
+    session.execute(of_feeds.values(article_id=None))
     session.delete(article)
     session.flush()

@@ -25,6 +25,7 @@ MAX_REFERENCES = 100_000
 MAX_DEPTH = 60
 
 _EMPTY = re.compile(r"<(p|div|figure|span|li)>(?:\s|&nbsp;|\xa0|<br>)*</\1>\s*")
+_GAPS = re.compile(r"(<pre>.*?</pre>)|\n\s*\n", re.DOTALL)
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _ADDRESS = re.compile(r"https?://[^\s<>\"]*[^\s<>\".,;:!?')\]]", re.IGNORECASE)
 
@@ -51,7 +52,8 @@ def html(source: str, *, base_url: str | None) -> str:
         link_rel=None,
     )
     # Twice: what held nothing but an empty paragraph is empty then.
-    return _EMPTY.sub("", _EMPTY.sub("", cleaned)).strip()
+    cleaned = _EMPTY.sub("", _EMPTY.sub("", cleaned))
+    return _GAPS.sub(lambda found: found[1] or "\n", cleaned).strip()
 
 
 def text(source: str, *, base_url: str | None) -> str:

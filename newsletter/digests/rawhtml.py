@@ -224,8 +224,13 @@ def balanced(markup: str, deepest: int) -> str:
 
 def words(markup: str) -> str:
     """The words of any `markup` in one line, without what is not text in it."""
-    kept = [text if kind == "text" else " " for kind, text, _ in split(tidy(markup, None))]
-    return " ".join("".join(kept).split())
+    parts: list[str] = []
+    for kind, value, _ in split(tidy(markup, None)):
+        if kind == "text":
+            parts.append(value)
+        elif value in BLOCKS or value == "br":
+            parts.append(" ")
+    return " ".join("".join(parts).split())
 
 
 def split(markup: str) -> Iterator[tuple[str, str, dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""An article as it comes in: Markdown with a front matter.
+"""An article as it comes in; and the first way in which it does: Markdown with a front matter.
 
 The front matter is YAML between lines of --- (or TOML between lines of +++); without one, a first
 line "# Title" names the article. What is wrong is said with the file and the field, and a field
@@ -21,30 +21,40 @@ from frontmatter.default_handlers import BaseHandler, YAMLHandler
 
 from newsletter.digests import markdown, rawhtml
 from newsletter.errors import BadInput
+from newsletter.store import ArticleOrigin, BodyFormat
 
 MAX_BYTES = 512 * 1024
 _MAX_FRONT_MATTER = 16 * 1024  # characters
-_MAX_TAGS = 20
+MAX_TAGS = 20
 # Characters at most. A mail's subject or a title beyond these is a mistake in the file.
-_LONGEST = {
+LONGEST = {
     "title": 300,
     "author": 200,
     "summary": 4000,
     "image_alt": 1000,
     "image_credit": 300,
     "tags": 50,
+    "site": 200,
 }
 FIELDS = (
     *("title", "url", "published", "author", "summary"),
-    *("image", "image_alt", "image_credit", "tags"),
+    *("image", "image_width", "image_height", "image_alt", "image_credit"),
+    *("tags", "site", "language"),
 )
+_LARGEST_SIDE = 20_000  # pixels
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}")
 _TITLE_LINE = re.compile(r"\A\s*# +(.+?)[ #]*(?:\n|\Z)")
 _ABSENT = ("", "~", "null")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArticleInput:
-    """One article as it came in: checked, addresses absolute, `published` aware in UTC."""
+    """One article as it came in: checked, addresses absolute, `published` aware in UTC.
+
+    summary: Markdown beside a body of Markdown, plain text beside one of HTML, which is clean
+    already. image_width, image_height: CSS pixels. site: the name of the site that it stands on.
+    language: a BCP 47 tag. None for what nobody said.
+    """
 
     title: str
     body: str
@@ -53,9 +63,32 @@ class ArticleInput:
     author: str | None = None
     summary: str | None = None
     image: str | None = None
+    image_width: int | None = None
+    image_height: int | None = None
     image_alt: str | None = None
     image_credit: str | None = None
     tags: tuple[str, ...] = ()
+    site: str | None = None
+    language: str | None = None
+    body_format: BodyFormat = BodyFormat.MARKDOWN
+    origin: ArticleOrigin = ArticleOrigin.FILE
+
+
+def pixels(text: str) -> int | None:
+    """A width or a height out of what somebody wrote; None when it is none."""
+    text = text.strip().removesuffix("px")
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
+    return number if 0 < number <= _LARGEST_SIDE else None
+
+
+def language_tag(text: str) -> str | None:
+    """`text` as a BCP 47 tag in its usual spelling; None when it is not shaped like one."""
+    text = text.strip().replace("_", "-")
+    if len(text) > 35 or not _LANGUAGE.fullmatch(text):
+        return None
+    first, *rest = text.lower().split("-")
+    # RFC 5646 §2.1.1: en-US, zh-Hant.
+    return "-".join([first, *({2: str.upper, 4: str.title}.get(len(p), str)(p) for p in rest)])
 
 
 class _Toml(BaseHandler):
@@ -105,7 +138,7 @@ def _read(text: str) -> ArticleInput:
     title = _words(fields, "title")
     heading = _TITLE_LINE.match(body)
     if heading and (title is None or _line(heading[1]) == title):
-        title = title or _line(heading[1])[: _LONGEST["title"]]
+        title = title or _line(heading[1])[: LONGEST["title"]]
         body = body[heading.end() :]
     if not title:
         raise BadInput('is missing: write it into the front matter, or begin with "# "', "title")
@@ -127,9 +160,13 @@ def _read(text: str) -> ArticleInput:
         author=_words(fields, "author"),
         summary=summary,
         image=_address(fields, "image", url),
+        image_width=_pixels(fields, "image_width"),
+        image_height=_pixels(fields, "image_height"),
         image_alt=_words(fields, "image_alt"),
         image_credit=_words(fields, "image_credit"),
         tags=_tags(fields),
+        site=_words(fields, "site"),
+        language=_language(fields),
     )
 
 
@@ -178,8 +215,8 @@ def _words(fields: Mapping[str, Any], name: str) -> str | None:
     text = _line(str(value))
     if text in _ABSENT:
         return None
-    if name in _LONGEST and len(text) > _LONGEST[name]:
-        raise BadInput(f"is longer than {_LONGEST[name]} characters.", name)
+    if name in LONGEST and len(text) > LONGEST[name]:
+        raise BadInput(f"is longer than {LONGEST[name]} characters.", name)
     return text
 
 
@@ -193,6 +230,26 @@ def _address(fields: Mapping[str, Any], name: str, base_url: str | None) -> str 
         hint = " or, when the article has a url, relative to it" if relative else ""
         raise BadInput(f"must be an address that starts with https:// or http://{hint}.", name)
     return address
+
+
+def _pixels(fields: Mapping[str, Any], name: str) -> int | None:
+    text = _words(fields, name)
+    if text is None:
+        return None
+    number = pixels(text)
+    if number is None:
+        raise BadInput("must be a number of pixels, such as 1200.", name)
+    return number
+
+
+def _language(fields: Mapping[str, Any]) -> str | None:
+    text = _words(fields, "language")
+    if text is None:
+        return None
+    tag = language_tag(text)
+    if tag is None:
+        raise BadInput("must be a language tag such as en or pt-BR.", "language")
+    return tag
 
 
 def _moment(fields: Mapping[str, Any]) -> datetime | None:
@@ -224,6 +281,6 @@ def _tags(fields: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     items = value if isinstance(value, list) else str(value).split(",")
     tags = dict.fromkeys(tag for item in items if (tag := _words({"tags": item}, "tags")))
-    if len(tags) > _MAX_TAGS:
-        raise BadInput(f"are more than {_MAX_TAGS}.", "tags")
+    if len(tags) > MAX_TAGS:
+        raise BadInput(f"are more than {MAX_TAGS}.", "tags")
     return tuple(tags)

@@ -44,11 +44,15 @@ def cut(text: str, *, limit: int = LENGTH) -> str:
     """The first sentences of `text` in at most `limit` characters, as one line.
 
     text: plain words, in lines or in one. A text that fits comes back whole. When not even the
-    first sentence fits, or it is too short to say something, words and "…".
+    first sentence fits, or it is too short to say something, words and "…". Chinese, Japanese and
+    Korean say as much in half as many characters, and get half as many.
     """
     line = " ".join(text[: 8 * limit].split())
-    if len(line) <= limit:
-        return line
+    limit = _room(line, limit)
+    return line if len(line) <= limit else _shorten(line, limit)
+
+
+def _shorten(line: str, limit: int) -> str:
     end = _end_of_sentences(line, limit)
     # "Hi." alone is no summary.
     return line[:end].rstrip() if end > limit // 8 else _between_words(line, limit)
@@ -61,16 +65,22 @@ def excerpt(text: str, *, limit: int = LENGTH) -> str:
     of a sentence, back to the last whole one, or with a "…".
     """
     line = " ".join(text[: 8 * limit].split())
+    limit = _room(line, limit)
     whole = _READ_ON.sub("", _ADVERTISED.sub("", line))
     short = _CUT_MARK.sub("", whole)
     if len(short) > limit:
-        return cut(short, limit=limit)
+        return _shorten(short, limit)
     if short == whole:
         return whole
     end = _end_of_sentences(f"{short} ", limit)
     if end > len(short) // 2:
         return short[:end].rstrip()
     return f"{short.rstrip(_LOOSE_ENDS)}…" if short else ""
+
+
+def _room(line: str, limit: int) -> int:
+    begin = line[:limit]
+    return limit // 2 if sum(map(_is_wide, begin)) > len(begin) // 2 else limit
 
 
 def _end_of_sentences(line: str, limit: int) -> int:

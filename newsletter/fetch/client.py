@@ -11,6 +11,7 @@ import httpcore
 import httpx
 
 from newsletter import __version__
+from newsletter.config import Settings
 from newsletter.errors import NewsletterError
 from newsletter.fetch import body
 from newsletter.fetch.guard import Forbidden, Guard, Network, Resolver, addresses_of
@@ -70,6 +71,15 @@ class Reach:
     allow_private: bool = False
     networks: Sequence[Network] = ()
     resolver: Resolver = addresses_of
+
+    @classmethod
+    def of(cls, settings: Settings) -> Reach:
+        """How far feeds and pages may be read from, as the settings say."""
+        return cls(
+            limit=settings.fetch_max_bytes,
+            timeout=settings.fetch_timeout,
+            networks=settings.fetch_networks,
+        )
 
 
 def get(
