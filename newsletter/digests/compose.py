@@ -90,6 +90,8 @@ def _preheader(digest: Digest, chosen: Sequence[Article]) -> str:
 def _piece(article: Article, *, full: bool) -> Piece:
     summary = body.summary(article)
     whole = body.whole(article) if full else body.Written("", "")
+    # A text that has the picture in it does not need it once more above.
+    is_shown = body.has_picture(whole, article.image)
     return Piece(
         title=article.title,
         url=article.url,
@@ -99,7 +101,7 @@ def _piece(article: Article, *, full: bool) -> Piece:
         summary_text=summary.text,
         body_html=whole.html,
         body_text=whole.text,
-        image=article.image,
+        image=None if is_shown else article.image,
         image_alt=article.image_alt or "",
         image_credit=article.image_credit,
         tags=tuple(article.tags),

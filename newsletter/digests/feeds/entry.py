@@ -107,7 +107,7 @@ def read(raw: Raw, channel: Channel, base: str) -> Entry | None:
         rawhtml.words(body[:_BEGINNING]), limit=_TITLE_FROM_TEXT
     )
     short = _summary(raw, body)
-    if not (title and (url or body or short)):
+    if not title:
         return None
     picture = best(raw.pictures, body, base)
     alt = _line(picture.alt, LONGEST["image_alt"]) if picture else None
