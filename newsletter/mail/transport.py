@@ -43,12 +43,13 @@ class Reply:
 class TransportError(NewsletterError):
     """A mail did not get through. `stage` says where; `reply` what the relay said, if it did.
 
-    cause: for people, what happened where nothing was said.
+    `cause`: for people, what happened where nothing was said.
     """
 
     def __init__(self, reply: Reply | None, stage: Stage, *, cause: str | None = None) -> None:
         self.reply = reply
         self.stage = stage
+        self.cause = cause
         said = str(reply or cause or "the connection broke, or the answer was not SMTP")
         super().__init__(f"{self._says} ({stage}: {said})")
 
