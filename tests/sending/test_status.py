@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from mailing import LEASE, approved_digest, many_readers, queue_all
+from mailing import approved_digest, many_readers, queue_all
 from sqlalchemy import update
 
 from newsletter import store
@@ -33,7 +33,7 @@ def settle_all(session, state="accepted"):
 def test_the_counts_add_up(engine, digest, now):
     """All eight states are named; the total is their sum."""
     with store.transaction(engine) as session:
-        claim.digest(session, digest.id, "me", limit=3, now=now, lease=LEASE)
+        claim.digest(session, digest.id, "me", limit=3, now=now)
     with store.reading(engine) as session:
         found = status.of_digest(session, digest.id)
     assert set(found["counts"]) == set(store.DeliveryState)
@@ -84,7 +84,7 @@ def test_the_overview_tells_what_hangs(engine, digest, make_reader, now):
         reader = make_reader(session, publication, "ada@example.net", state="pending")
         letter = store.LetterName.CONFIRMATION
         new_letter(session, letter, publication, reader.subscriber, reader, now=now)
-        claim.digest(session, digest.id, "gone", limit=2, now=now, lease=LEASE)
+        claim.digest(session, digest.id, "gone", limit=2, now=now)
         beat.begin(session, "w" * 20, now)
     with store.reading(engine) as session:
         fresh, found = status.overview(session, now), status.overview(session, later)
@@ -129,7 +129,7 @@ def test_pause_and_resume(engine, digest):
 def test_a_cancel_skips_what_is_not_handed_over(engine, digest, now):
     """What was accepted, and what is on its way, stays as it is; the total still adds up."""
     with store.transaction(engine) as session:
-        held = claim.digest(session, digest.id, "me", limit=4, now=now, lease=LEASE)
+        held = claim.digest(session, digest.id, "me", limit=4, now=now)
         for given, state in zip(held, ("armed", "accepted", "deferred", "claimed"), strict=True):
             session.execute(
                 update(store.Delivery).where(store.Delivery.id == given.id).values(state=state)
