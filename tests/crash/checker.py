@@ -42,6 +42,8 @@ LEGAL = {
     ("armed", "accepted"),
     ("armed", "deferred"),
     ("armed", "failed"),
+    # By whoever armed it, when no dot was written after all.
+    ("armed", "queued"),
     ("armed", "uncertain"),
     ("deferred", "queued"),
     ("deferred", "skipped"),
@@ -49,7 +51,7 @@ LEGAL = {
     ("uncertain", "failed"),
 }
 # With it: `newsletter retry`.
-RETRIED = {("failed", "queued"), ("uncertain", "queued")}
+RETRIED = {("failed", "queued"), ("uncertain", "queued"), ("claimed", "uncertain")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +187,9 @@ def _accepted_was_taken(evidence: _Evidence) -> Iterator[Violation]:
 
 def _not_accepted_was_not_taken(evidence: _Evidence) -> Iterator[Violation]:
     for row in evidence.history.rows:
-        if row.state in _NOT_TAKEN and evidence.taken.get(row.delivery):
-            if not evidence.history.is_retried:
-                yield Violation("I3", f"{evidence.name(row.delivery)}: and yet it was taken")
+        was_taken = bool(evidence.taken.get(row.delivery))
+        if row.state in _NOT_TAKEN and was_taken and not evidence.history.is_retried:
+            yield Violation("I3", f"{evidence.name(row.delivery)}: and yet it was taken")
 
 
 def _taken_is_known(evidence: _Evidence) -> Iterator[Violation]:
@@ -268,11 +270,11 @@ def _same_bytes(evidence: _Evidence) -> Iterator[Violation]:
 def _dots_are_armed(evidence: _Evidence) -> Iterator[Violation]:
     if evidence.history.changes is None:
         return
-    arms = Counter(
-        change.delivery
-        for change in evidence.history.changes
-        if change.after == "armed" and change.before != "armed"
-    )
+    arms: Counter[int] = Counter()
+    for change in evidence.history.changes:
+        arms[change.delivery] += (change.before, change.after) == ("claimed", "armed")
+        # Whoever takes an arming back says that no dot followed it.
+        arms[change.delivery] -= (change.before, change.after) == ("armed", "queued")
     for delivery, arrivals in evidence.arrivals.items():
         if len(arrivals) > arms[delivery]:
             dots = f"{len(arrivals)} dots and {arms[delivery]} armings"

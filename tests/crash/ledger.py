@@ -43,13 +43,14 @@ class Ending:
     """A connection that ended without QUIT. stage: how far its mail was; recipient: of that mail.
 
     stage: connect, ehlo, mail, rcpt, data (asked for), body (some of it came), offered (all of it,
-    and no dot), dot (the dot came), answered (and a reply went out). previous: the recipient of the
-    last mail on it that was answered.
+    and no dot), dot (the dot came), answered (and a reply went out). message_id: of that mail, once
+    its header came; previous: of the last mail on this connection that was answered.
     """
 
     at: float
     stage: str
     recipient: str
+    message_id: str
     previous: str
     by_sink: bool
 

@@ -58,6 +58,11 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
 _SLOW = 0.05
 
 
+def _message_id(raw: bytes) -> str:
+    found = _MESSAGE_ID.search(raw[: raw.find(b"\r\n\r\n") + 2])
+    return found[1].decode() if found else ""
+
+
 class Lots:
     """Draws what goes wrong."""
 
@@ -91,7 +96,7 @@ class Connection:
         self.stage = "connect"
         self.recipient = ""
         self.is_open = True
-        self._previous = ""
+        self._message_id = self._previous = ""
         self._buffer = bytearray()
         self._searched = 0
         self._in_mail = self._waits = False
@@ -131,7 +136,7 @@ class Connection:
         if verb in (b"EHLO", b"HELO"):
             self._say("ehlo", str(self.number))
         elif verb == b"MAIL":
-            self.recipient = ""
+            self.recipient = self._message_id = ""
             self._say("mail", str(self.number))
         elif verb == b"RCPT":
             found = _PATH.search(line)
@@ -181,13 +186,13 @@ class Connection:
 
     def _arrived(self, raw: bytes) -> None:
         said = self.sink.lots.draw("dot", self.recipient) or "250 2.0.0 taken"
-        found = _MESSAGE_ID.search(raw[: raw.find(b"\r\n\r\n") + 2])
+        self._message_id = _message_id(raw)
         is_refusal = said[:1] in ("4", "5")
         self.sink.note(
             what="mail",
             at=time.time(),
             recipient=self.recipient,
-            message_id=found[1].decode() if found else "",
+            message_id=self._message_id,
             sha256=hashlib.sha256(raw).hexdigest(),
             taken=not (is_refusal or said in ("drop", "inside")),
             said="250 2.0.0 taken" if said in ("slow", "split") else said,
@@ -226,7 +231,7 @@ class Connection:
             if said.startswith("421"):
                 self.close()
         if stage == "dot" and self.is_open:
-            self.stage, self._previous = "answered", self.recipient
+            self.stage, self._previous = "answered", self._message_id
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         """Do it in a while; until then nothing more that the client says is looked at."""
@@ -253,11 +258,14 @@ class Connection:
             return
         self.is_open = False
         if self.stage != "quit":
+            if self.stage in ("body", "offered"):
+                self._message_id = _message_id(bytes(self._buffer))
             self.sink.note(
                 what="end",
                 at=time.time(),
                 stage=self.stage,
                 recipient=self.recipient,
+                message_id=self._message_id,
                 previous=self._previous,
                 by_sink=by_sink,
             )

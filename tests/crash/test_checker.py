@@ -76,6 +76,8 @@ class Story:
         if fate < 0.25:
             return self.move(delivery, "failed")
         self.move(delivery, "armed")
+        if fate < 0.27:
+            return self.move(delivery, "queued")  # the line broke before the dot was written
         if fate < 0.3 and sum(s == "armed" for s in self.state.values()) <= CONNECTIONS:
             # Killed before the dot, or after it.
             if self.lot.random() < 0.5:
@@ -236,6 +238,17 @@ def not_armed(history: History) -> History:
     return dataclasses.replace(history, changes=changes)
 
 
+def dot_taken_back(history: History) -> History:
+    changes = list(history.changes)
+    for n, change in enumerate(changes):
+        if change.before == "armed" and change.after in ("deferred", "accepted", "uncertain"):
+            messages = {each.message_id for each in history.ledger.arrivals}
+            if history.queued[change.delivery - 1].message_id in messages:
+                changes[n] = dataclasses.replace(change, after="queued")
+                return dataclasses.replace(history, changes=changes)
+    return history
+
+
 def wrong_count(history: History) -> History:
     counts = {digest: dict(said) for digest, said in history.counts.items()}
     counts[1]["accepted"] = counts[1].get("accepted", 0) + 1
@@ -276,6 +289,7 @@ BAD = [
     (other_message_id, "I10"),
     (other_recipient, "I10"),
     (not_armed, "I11"),
+    (dot_taken_back, "I11"),
     (wrong_count, "I15"),
     (mailed_after_leaving, "I16"),
     (too_early_sent, "SUM"),
@@ -316,11 +330,11 @@ def test_the_ledger_is_read_as_it_was_written(tmp_path):
         '{"what": "mail", "at": 1.5, "recipient": "a@b", "message_id": "<1@b>", "sha256": "00",'
         ' "taken": true, "said": "take-drop"}\n'
         '{"what": "fault", "stage": "offered", "said": "hang-up"}\n'
-        '{"what": "end", "at": 2, "stage": "rcpt", "recipient": "a@b", "previous": "",'
-        ' "by_sink": false}\n'
+        '{"what": "end", "at": 2, "stage": "rcpt", "recipient": "a@b", "message_id": "",'
+        ' "previous": "", "by_sink": false}\n'
         '{"what": "mail", "at'
     )
     found = read(file)
     assert found.arrivals == (Arrival(1.5, "a@b", "<1@b>", "00", True, "take-drop"),)
-    assert found.endings == (Ending(2, "rcpt", "a@b", "", False),)
+    assert found.endings == (Ending(2, "rcpt", "a@b", "", "", False),)
     assert (found.faults, found.lost_answers) == (1, 2)
