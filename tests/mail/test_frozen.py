@@ -8,6 +8,8 @@ from newsletter.errors import BadInput
 from newsletter.mail.frozen import fill, greeting
 
 FROZEN = {
+    "version": 1,
+    "content": {"language": "en"},
     "subject": "News for t1",
     "text": "t2\nLeave: t3",
     "html": '<p>t2</p><a href="t3">Leave</a>',

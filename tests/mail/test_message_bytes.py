@@ -39,6 +39,10 @@ class Written:
     text: str = "Hello,\n\nthe meadow is green.\n"
     html: str = "<p>Hello,</p>\n<p>the meadow is green.</p>\n"
 
+    @property
+    def pieces(self) -> tuple[tuple[str], tuple[str]]:
+        return (self.text,), (self.html,)
+
 
 HEADERS = Headers(
     from_name="Field Notes",

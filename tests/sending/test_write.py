@@ -8,7 +8,7 @@ from datetime import timedelta
 from email import message_from_bytes, policy
 
 import pytest
-from mailing import FROZEN, LEASE, ORIGIN, approved_digest, queue_all
+from mailing import FROZEN, ORIGIN, approved_digest, queue_all
 from sqlalchemy import update
 
 from newsletter import addresses, store
@@ -21,9 +21,9 @@ LETTERS = ["confirmation", "already-confirmed", "access", "welcome", "goodbye"]
 
 def written(session, now, **over):
     """What becomes of all rows that are queued."""
-    held = claim.personal(session, "me", limit=50, now=now, lease=LEASE)
+    held = claim.personal(session, "me", limit=50)
     for number in claim.sending(session):
-        held += claim.digest(session, number, "me", limit=50, now=now, lease=LEASE)
+        held += claim.digest(session, number, "me", limit=50, now=now)
     return write.mails(session, held, replace(ORIGIN, **over))
 
 
@@ -188,7 +188,7 @@ def test_rows_that_were_lost_are_not_written(engine, make_publication, make_read
         make_reader(session, publication, "bob@example.net")
         digest = approved_digest(session, publication, now)
         queue_all(session, digest, now)
-        held = claim.digest(session, digest.id, "me", limit=2, now=now, lease=LEASE)
+        held = claim.digest(session, digest.id, "me", limit=2, now=now)
         session.execute(
             update(store.Delivery)
             .where(store.Delivery.id == held[0].id)
