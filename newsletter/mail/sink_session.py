@@ -52,6 +52,7 @@ class Session(asyncio.Protocol):
         self._searched = 0  # how far the buffer was looked through for the end of the mail
         self._in_mail = False
         self._encrypted = self._encrypting = self._admitted = False
+        self._silent = False
         self._errors = 0
         self._sender: str | None = None
         self._recipients: list[str] = []
@@ -79,9 +80,14 @@ class Session(asyncio.Protocol):
         self._read_on()
 
     def _read_on(self) -> None:
+        if self._silent:  # a server that answers nothing to one command answers none after it
+            self._buffer.clear()
+            return
         if self._encrypting:  # the encrypted transport is not there yet to answer through
             return
         while self._buffer and self._transport and not self._transport.is_closing():
+            if self._silent:
+                return
             if not (self._mail_ended() if self._in_mail else self._command_ended()):
                 return
 
@@ -234,7 +240,9 @@ class Session(asyncio.Protocol):
     def _obey(self, said: str) -> None:
         if said in ("drop", "take-drop"):
             self.hang_up()
-        elif said != "silence":
+        elif said == "silence":
+            self._silent = True
+        else:
             self._say(said)
             if said.startswith("421") and self._transport is not None:
                 self._transport.close()

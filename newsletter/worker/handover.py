@@ -315,7 +315,7 @@ class Handover:
         self._supply.give_back()
         while self._armed and not self._job.hurries() and time.monotonic() < until:
             self._go_on(min(_TICK, max(0.0, until - time.monotonic())))
-        self._note(self._pool.close(0 if self._job.hurries() else _SILENT_FOR))
+        self._note(self._pool.close(0))
         self._let_go()
 
     def _let_go(self) -> None:
