@@ -25,14 +25,16 @@ _MOST = 16384
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What all connections of a pool have in common. hostname: for EHLO, None for this machine's.
+    """What all connections of a pool have in common.
 
+    hostname: for EHLO, None for this machine's. mails: most of them on one connection.
     tls: makes the context when it is needed.
     """
 
     server: SmtpServer
     hostname: str | None
     patience: Patience
+    mails: int
     tls: Callable[[], ssl.SSLContext]
 
 
@@ -61,7 +63,7 @@ class Connection:
         self._give_up_at = self._deadline  # for all addresses together
         self._tls: Tls | None = None
         self._greeting: Greeting | None = None
-        self._unsent = memoryview(b"")
+        self._unsent = b""
         self.session: Session | None = None
         self.waiting: Offer | None = waiting
         self.problem: RelayProblem | None = None
@@ -114,10 +116,10 @@ class Connection:
             return
         if not data:
             self._lost("the relay closed the line")
-        elif self._tls is None:
-            self._received(data, now)
-        else:
+        elif self._tls is not None:
             self._decrypt(self._tls, data, now)
+        else:
+            self._received(data, now)
 
     def writable(self, now: float) -> None:
         """The socket takes bytes again, or a connection attempt is decided."""
@@ -230,7 +232,8 @@ class Connection:
             self._encrypt(now)
         elif greeting.extensions is not None:
             self._greeting = None
-            self.session = Session(greeting.extensions, self._route.patience, self._emit)
+            route = self._route
+            self.session = Session(greeting.extensions, route.patience, route.mails, self._emit)
             offer, self.waiting = self.waiting, None
             if offer is not None:
                 self.session.begin(offer, now)
@@ -248,38 +251,32 @@ class Connection:
     # Bytes.
 
     def _received(self, data: bytes, now: float) -> None:
-        if self.session is not None:
-            self.session.receive(data, now)
-            self.flush(now)
+        session = self.session
+        if session is not None:
+            session.receive(data, now)
+            if session.out or session.over:
+                self.flush(now)
         elif self._greeting is not None:
             self._greeting.receive(data, now)
             self._look_at_greeting(now)
 
     def flush(self, now: float) -> None:
         """Write what there is to say; what does not go now is written when it does."""
-        session, greeting = self.session, self._greeting
-        if session is not None:
-            if session.out:
-                words, session.out = session.out, b""
-                self._write(words, now, encrypt=True)
-            elif self._unsent:
-                self._write(b"", now)
-            if session.over:
-                self.over = True
-        elif greeting is not None and greeting.out:
-            words, greeting.out = greeting.out, b""
-            self._write(words, now, encrypt=True)
+        talk = self.session or self._greeting
+        if talk is not None and talk.out:
+            words, talk.out = talk.out, b""
+            self._write(words if self._tls is None else self._tls.encrypt(words), now)
         elif self._unsent:
             self._write(b"", now)
+        if self.session is not None and self.session.over:
+            self.over = True
 
-    def _write(self, words: bytes, now: float, *, encrypt: bool = False) -> None:
+    def _write(self, words: bytes, now: float) -> None:
         """Give `words` to the kernel, after those that it did not take yet."""
         if self._line is None:
             return
-        if encrypt and self._tls is not None:
-            words = self._tls.encrypt(words)
         if self._unsent:
-            words = bytes(self._unsent) + words
+            words = self._unsent + words
         try:
             count = self._line.send(words)
         except (BlockingIOError, InterruptedError):
@@ -288,14 +285,15 @@ class Connection:
             self._broke(_why(error), now)
             return
         whole = count == len(words)
-        self._unsent = memoryview(b"") if whole else memoryview(words)[count:]
+        if not whole or self._unsent:
+            self._unsent = words[count:]
+            self._watch(EVENT_READ if whole else EVENT_READ | EVENT_WRITE)
         if self.session is not None and count:
             self.session.sent(whole=whole)
-        self._watch(EVENT_READ if whole else EVENT_READ | EVENT_WRITE)
 
     def _broke(self, cause: str, now: float) -> None:
         """Nothing can be written any more; what the relay said before that still counts."""
-        self._unsent = memoryview(b"")
+        self._unsent = b""
         for _ in range(8):
             if self.over or self._line is None:
                 return

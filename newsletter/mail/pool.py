@@ -17,7 +17,7 @@ from time import monotonic
 from newsletter.config import SmtpServer
 from newsletter.mail.connection import Connection, Route
 from newsletter.mail.dial import Lookup
-from newsletter.mail.session import Patience
+from newsletter.mail.session import IDLE_SECONDS, Patience
 from newsletter.mail.tls import client_context
 from newsletter.mail.transport import Done, Event, Offer, Returned
 
@@ -52,10 +52,13 @@ class Pool:
     ) -> None:
         self._size = self._most = size  # the most is lower while the relay takes no more
         self._most_until = 0.0
-        self._mails_per_connection = mails_per_connection
         dot = timeout * _DOT_PATIENCE if dot_timeout is None else dot_timeout
         self._route = Route(
-            server, hostname, Patience(timeout, dot), lru_cache(lambda: tls or client_context())
+            server,
+            hostname,
+            Patience(timeout, dot),
+            mails_per_connection,
+            lru_cache(lambda: tls or client_context()),
         )
         self._events: list[Event] = []
         self._connections: list[Connection] = []
@@ -65,6 +68,9 @@ class Pool:
         self._is_proven = False  # the relay works with us
         self._looked = False  # since the last poll
         self._woken = False
+        self._opening = False  # some connection is not ready for mails
+        self._shortest = min(timeout, IDLE_SECONDS)
+        self._due = 0.0  # when the deadlines are to be looked at
         self._selector = selectors.DefaultSelector()
         self._bell, self._ringer = socket.socketpair()
         for end in (self._bell, self._ringer):
@@ -116,11 +122,7 @@ class Pool:
         now = monotonic()
         until = now + timeout
         while True:
-            due = min((line.deadline for line in self._connections), default=until)
-            wait = 0.0 if self._events else max(0.0, min(until, due) - now)
-            self._exchange(wait)
-            now = monotonic()
-            self._expire(now)
+            now = self._step(now, 0.0 if self._events else until - now)
             if self._events or self._woken or now >= until:
                 self._woken = False
                 return self._handed_out()
@@ -137,11 +139,6 @@ class Pool:
             raise ValueError("this mail is not offered")
         self._look()
         connection = self._at[offer]
-        session = connection.session
-        if session is not None and session.mails >= self._mails_per_connection:
-            if next is not None:
-                self._events.append(Done(next, Returned(None, "mail")))
-            next = None
         if next is not None:
             self._at[next] = connection
         connection.finish(offer, next, monotonic())
@@ -188,10 +185,9 @@ class Pool:
             if offer is not None:
                 self._events.append(Done(offer, Returned(None, "mail")))
             self._after(connection)
-        while self._connections and (now := monotonic()) < until:
-            due = min(line.deadline for line in self._connections)
-            self._exchange(max(0.0, min(until, due) - now))
-            self._expire(monotonic())
+        now = monotonic()
+        while self._connections and now < until:
+            now = self._step(now, until - now)
         for connection in tuple(self._connections):
             if connection.session is not None:
                 connection.session.lost("no reply in time")
@@ -210,6 +206,7 @@ class Pool:
         self._connections.append(connection)
         self._at[offer] = connection
         self._unplaced.append(connection)
+        self._opening = True
         if self._lookup is None:
             server = self._route.server
             self._lookup = Lookup(server.host, server.port, self.wake)
@@ -234,6 +231,16 @@ class Pool:
         if not self._looked:
             self._looked = True
             self._exchange(0)
+
+    def _step(self, now: float, wait: float) -> float:
+        """Read, write, and look at the deadlines; returns what time it is then."""
+        if self._opening:
+            self._expire(now)
+        self._exchange(max(0.0, min(wait, self._due - now)))
+        now = monotonic()
+        if now >= self._due:
+            self._expire(now)
+        return now
 
     def _exchange(self, wait: float) -> None:
         """One round of reading and writing."""
@@ -262,22 +269,23 @@ class Pool:
                 pass
 
     def _expire(self, now: float) -> None:
-        for connection in self._connections:
-            if connection.deadline <= now:
-                break
-        else:
-            return
+        """Tell those whose deadline is over, and note when to look again.
+
+        Deadlines that are set later on are at least `_shortest` away, except while a connection
+        is being opened.
+        """
+        self._opening = False
+        due = now + self._shortest
         for connection in tuple(self._connections):
             if connection.deadline <= now:
                 connection.expire(now)
                 self._after(connection)
+            self._opening = self._opening or connection.session is None
+            due = min(due, connection.deadline)
+        self._due = due
 
     def _after(self, connection: Connection) -> None:
         """Close a connection that is over, and say so for the mail that it was opened for."""
-        session = connection.session
-        if session is not None and session.idle and session.mails >= self._mails_per_connection:
-            session.quit()
-            connection.flush(monotonic())
         if not connection.over or connection not in self._connections:
             return
         connection.close()

@@ -34,8 +34,12 @@ _Failure = Refused | TryLater | RelayProblem | Returned
 # RFC 4954 §6: said at any stage, and about us, not about the recipient of the moment.
 _LOGIN_WANTED = frozenset({530, 534, 535, 538})
 # A relay hangs up on a silent connection sooner or later (Postfix under stress: 10 s); do it first.
-_IDLE_SECONDS = 30.0
+IDLE_SECONDS = 30.0
 _LINE_BEGINS_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
+# Nearly all that a relay ever says: yes to a dot, and to the envelope behind it.
+_ALL_YES = re.compile(
+    rb"(2\d\d)(?: ([^\r\n]*))?\r\n(?:2\d\d(?: [^\r\n]*)?\r\n){2}3\d\d(?: [^\r\n]*)?\r\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +65,23 @@ class Patience:
 class Session:
     """The mails of one connection on which MAIL may be said.
 
-    events: called with each Offered and Done. After each call `out` may hold bytes to write: take
-    them, write them, and call `sent`. `deadline` is when `expire` is due; `over`: write what `out`
-    still holds if that goes at once, and close.
+    most: mails; after so many it ends by itself. events: called with each Offered and Done.
+
+    After each call `out` may hold bytes to write: take them, write them, and call `sent`.
+    `deadline` is when `expire` is due; `over`: write what `out` still holds if that goes at once,
+    and close.
     """
 
     def __init__(
-        self, extensions: Extensions, patience: Patience, events: Callable[[Event], None]
+        self,
+        extensions: Extensions,
+        patience: Patience,
+        most: int,
+        events: Callable[[Event], None],
     ) -> None:
         self._extensions = extensions
         self._patience = patience
+        self._most = most
         self._emit = events
         self._replies = Replies()
         self._asked: deque[Stage] = deque()  # what was asked and not answered yet
@@ -84,7 +95,7 @@ class Session:
         self._answers_early = False
         self._needs_reset = False
         self._ending = False
-        self.mails = 0
+        self._mails = 0
         self.out = b""
         self.over = False
         self.proven = False  # the relay took a MAIL FROM on this connection
@@ -97,32 +108,37 @@ class Session:
 
     def begin(self, offer: Offer, now: float) -> None:
         """Say MAIL, RCPT and DATA; only when idle."""
+        self.deadline = now + IDLE_SECONDS
         if not self._fits(offer):
             return
         self._enter(offer)
-        if not self._extensions.pipelining:
+        if self._later:
             self._ask_next()
         self.deadline = now + self._patience.reply
 
     def finish(self, offer: Offer, following: Offer | None, now: float) -> None:
         """Write the dot of the offered mail, and behind it the next mail's envelope.
 
-        When the offered one has come to an end meanwhile, its Done was or will be said, and the
-        following one is Returned. Raises ValueError when it is not offered yet.
+        The following one is Returned where it cannot begin: after the last mail of a connection,
+        or when the offered one has come to an end meanwhile; the Done of that was or will be said.
+        Raises ValueError when it is not offered yet.
         """
-        if self._current is offer and self._stage != "body" and not self.over:
+        if self._current is offer and self._is_offered and not self._answers_early:
+            self._armed, self._current = offer, None
+            self._is_offered = self._dot_left = False
+            self.out = b".\r\n"
+            self._asked.append("dot")
+            self.deadline = now + self._patience.dot
+            if following is None:
+                return
+            if self._mails < self._most and not self._ending:
+                if self._fits(following):
+                    self._enter(following)
+                return
+        elif self._current is offer and self._stage != "body":
             raise ValueError("this mail is not offered yet")
-        if self._current is not offer or not self._is_offered or self._answers_early or self.over:
-            if following is not None:
-                self._emit(Done(following, Returned(None, "mail")))
-            return
-        self._armed, self._current, self._is_offered = offer, None, False
-        self._dot_left = False
-        self.out = b".\r\n"
-        self._asked.append("dot")
-        self.deadline = now + self._patience.dot
-        if following is not None and self._fits(following):
-            self._enter(following)
+        if following is not None:
+            self._emit(Done(following, Returned(None, "mail")))
 
     def abandon(self, offer: Offer) -> None:
         """Forget a mail that has no dot yet; the connection ends, after the answer to a dot."""
@@ -157,14 +173,18 @@ class Session:
         """Some of what was taken from `out` is with the kernel; whole: all of it."""
         if self._armed is not None:
             self._dot_left = True
-        if whole and self._stage == "body" and not self._is_offered and self._current is not None:
-            self._is_offered = True
-            if not self._answers_early:
-                self.deadline = inf
-                self._emit(Offered(self._current))
+        elif whole and self._stage == "body" and not self._is_offered:
+            current = self._current
+            if current is not None:
+                self._is_offered = True
+                if not self._answers_early:
+                    self.deadline = inf
+                    self._emit(Offered(current))
 
     def receive(self, data: bytes, now: float) -> None:
         """The relay said something."""
+        if self._dot_left and len(self._asked) == 4 and self._all_yes(data, now):
+            return
         replies = self._replies
         replies.add(data)
         # What is asked from here on cannot have been answered by this.
@@ -222,7 +242,7 @@ class Session:
     def _enter(self, offer: Offer) -> None:
         """Make `offer` the current mail: its commands are to be said, or said (pipelined)."""
         self._current, self._stage = offer, "mail"
-        self.mails += 1
+        self._mails += 1
         options = "" if self._extensions.size is None else f" SIZE={len(offer.raw)}"
         if offer.smtputf8:
             options += " BODY=8BITMIME SMTPUTF8"
@@ -250,6 +270,21 @@ class Session:
 
     # Answers.
 
+    def _all_yes(self, data: bytes, now: float) -> bool:
+        """A short cut for what is said nearly always; what it does, `_answered` would do, too."""
+        armed = self._armed
+        if armed is None or self._asked[0] != "dot" or self._replies.pending:
+            return False
+        found = _ALL_YES.fullmatch(data)
+        if found is None:
+            return False
+        self._armed, self._dot_left = None, False
+        self._asked.clear()
+        self._emit(Done(armed, readable(int(found[1]), found[2] or b"", "dot")))
+        self.proven = True
+        self._write_body(now)
+        return True
+
     def _answered(self, code: int, text: bytes, now: float) -> None:
         """The answer to the oldest question."""
         stage = self._asked.popleft()
@@ -275,21 +310,23 @@ class Session:
             patience = self._patience
             self.deadline = now + (patience.dot if self._asked[0] == "dot" else patience.reply)
         elif self._current is None:
-            self.deadline = now + _IDLE_SECONDS
+            self.deadline = now + IDLE_SECONDS
+            if self._ending or self._mails >= self._most:
+                self.quit()
 
     def _dotted(self, code: int, text: bytes) -> None:
         offer = self._armed
         if offer is None or code // 100 == 3:
             self._end(cause="the relay's answer to the dot means nothing")
             return
-        self._armed = None
+        self._armed, self._dot_left = None, False
         # RFC 5321 §4.1.1.4: a mail that was refused here leaves nothing to reset.
         reply = readable(code, text, "dot")
         self._emit(Done(offer, reply if code < 300 else about_mail(reply)))
         if code == 421:
             self._end(reply)
-        elif self._ending:
-            self.over = True
+        elif self._ending and self._asked:
+            self.over = True  # a mail was abandoned behind it, and its DATA may get a yes
 
     def _write_body(self, now: float) -> None:
         offer = self._current
@@ -376,7 +413,7 @@ class Session:
         verdict: _Failure
         if held is not None:
             verdict = held
-        elif following or (self._stage == "mail" and self.mails > 1):
+        elif following or (self._stage == "mail" and self._mails > 1):
             verdict = Returned(reply, "mail", cause=cause)
         elif self._stage == "mail":
             verdict = RelayProblem(reply, "mail", cause=cause)
