@@ -26,6 +26,7 @@ COMMANDS = {
     ),
     "serve": Lazy("newsletter.cli.serve:serve", "Run the web app and the worker.", _SET_UP),
     "worker": Lazy("newsletter.cli.worker:worker", "Run the sending worker alone.", _SET_UP),
+    "dkim": Lazy("newsletter.cli.dkim:dkim", "The keys that sign the mails.", _SET_UP),
     "demo": Lazy("newsletter.cli.demo:demo", "See the whole journey, on your machine.", _SET_UP),
     "publication": Lazy(
         "newsletter.cli.publication:publication", "What people subscribe to.", _WRITE
