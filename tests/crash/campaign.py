@@ -15,8 +15,8 @@ import json
 import random
 import shutil
 import sqlite3
+import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,12 +31,12 @@ if __name__ == "__main__":
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import structlog
-from crash import disk, ledger, rows
+from crash import disk, ledger, rows, villains
 from crash.checker import Violation, check
 from crash.dying import Death, Process, settle_memory
 from crash.people import Operators
 from crash.sink import Faults
-from crash.world import USUAL, SinkProcess, World, left_to_send, populate
+from crash.world import ROUGH, USUAL, SinkProcess, World, in_memory, left_to_send, populate
 
 # So many connections each sender has.
 CONNECTIONS = 4
@@ -249,14 +249,13 @@ class Campaign:
             self.report.errors.append(death.text)
 
 
-def ours(folder: Path, seed: int, **over: Any) -> Campaign:
+def against_ours(folder: Path, seed: int, **over: Any) -> Campaign:
     """A campaign against our own sender."""
     # Here, since campaigns against others need none of it.
     from crash import ours
 
     from newsletter import failpoints, store
 
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     # One engine for all, unconnected at each fork: its statements are compiled already.
     engine = store.connect(f"sqlite:///{folder / 'newsletter.db'}")
 
@@ -264,20 +263,32 @@ def ours(folder: Path, seed: int, **over: Any) -> Campaign:
         settings = ours.settings(world.url, world.folder, world.sink.port, connections=CONNECTIONS)
         return lambda: ours.send(engine, settings)
 
-    def send(world: World) -> None:
-        settings = ours.settings(world.url, world.folder, world.sink.port, connections=CONNECTIONS)
-        stop = threading.Event()
-        thread = threading.Thread(target=ours.send, args=(engine, settings, stop))
-        thread.start()
-        while not world.is_over():
-            time.sleep(0.02)
-        stop.set()
-        thread.join()
-        engine.dispose()
-
     campaign = Campaign(folder, seed, start, points=failpoints.POINTS, **over)
-    campaign.warm_up(send)
+    campaign.warm_up(lambda world: ours.send_all(engine, world, connections=CONNECTIONS))
     return campaign
+
+
+def against(sender: str, folder: Path, seed: int, **over: Any) -> Campaign:
+    """A campaign against one of the small senders of crash.villains, by its name."""
+    made = getattr(villains, sender)
+    return Campaign(
+        folder,
+        seed,
+        lambda world: made(world).run,
+        has_people=False,
+        **{"readers": 20, "digests": 5, "delay": 0.002, "faults": ROUGH, **over},
+    )
+
+
+def in_a_process(*words: object) -> dict[str, Any]:
+    """Run this program with these words: forking is for a process without threads. Its reports."""
+    command = [sys.executable, str(Path(__file__)), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise AssertionError(f"{command}: {done.stderr}") from None
+    return found
 
 
 def main() -> None:
@@ -285,11 +296,26 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
+    parser.add_argument(
+        "--against",
+        action="append",
+        help="ours, or one of crash.villains; with :cut, what was not synced is lost at each kill. "
+        "May be given several times.",
+    )
     given = parser.parse_args()
-    with TemporaryDirectory(prefix="crash-") as folder:
-        report = ours(Path(folder), given.seed).run(given.kills)
-    print(json.dumps(vars(report), indent=1))
-    sys.exit(bool(report.violations or report.errors))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    reports = {}
+    for each in given.against or ["ours"]:
+        sender, _, cut = each.partition(":")
+        # In memory: the speed of a disk is no part of this, and more kills fit into a minute.
+        with TemporaryDirectory(prefix="crash-", dir=in_memory()) as name:
+            if sender == "ours":
+                campaign = against_ours(Path(name), given.seed, cuts_power=bool(cut))
+            else:
+                campaign = against(sender, Path(name), given.seed, cuts_power=bool(cut))
+            reports[each] = vars(campaign.run(given.kills))
+    print(json.dumps(reports, indent=1))
+    sys.exit(any(report["violations"] or report["errors"] for report in reports.values()))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+from crash.world import World
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -34,3 +36,16 @@ def settings(url: str, folder: Path, port: int, *, connections: int, **over: Any
 def send(engine: Engine, settings: Settings, stop: threading.Event | None = None) -> None:
     """Work like `newsletter worker`, until `stop` is set or somebody kills us."""
     Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run(stop or threading.Event())
+
+
+def send_all(engine: Engine, world: World, *, connections: int) -> None:
+    """Send all that a world has to send, in this process."""
+    chosen = settings(world.url, world.folder, world.sink.port, connections=connections)
+    stop = threading.Event()
+    thread = threading.Thread(target=send, args=(engine, chosen, stop))
+    thread.start()
+    while thread.is_alive() and not world.is_over():
+        time.sleep(0.02)
+    stop.set()
+    thread.join()
+    engine.dispose()

@@ -159,6 +159,7 @@ class Honest:
         self._hook("offered", held)
         if not self.arm(held):
             self._line.drop()
+            self.change(held, "state = 'skipped'", "state = 'claimed'")
             return
         self._hook("armed", held)
         said = self._line.dot()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,8 @@ USUAL: Faults = {
         ("250 2.0.0 taken\r\n250 2.0.0 taken", 0.002),
     ],
 }
+# A relay that is bad at answering: for senders that need to be led into temptation.
+ROUGH: Faults = {**USUAL, "dot": [("take-drop", 0.03), *USUAL["dot"]]}
 
 
 class SinkProcess:
@@ -175,3 +178,8 @@ def left_to_send(url: str, states: Sequence[str] = ("queued", "claimed", "deferr
     """How many mails are not on their way yet."""
     found = rows.counts(url)
     return sum(found.get(state, 0) for state in states)
+
+
+def in_memory() -> str | None:
+    """A folder that is in memory, where there is one; else None, for the usual place."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
