@@ -1,0 +1,63 @@
+"""Each mail of a digest and what became of it, however many they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import literal, select, tuple_
+from sqlalchemy.orm import Session
+
+from newsletter.store import Delivery, DeliveryState, Digest, UTCDateTime
+from newsletter.store.base import RowId
+
+_PIECE = 1000
+
+# What is told of a mail; a key of each row that `deliveries` yields.
+_COLUMNS = (
+    Delivery.address,
+    Delivery.state,
+    Delivery.reason,
+    Delivery.attempts,
+    Delivery.reply_code,
+    Delivery.reply_text,
+    Delivery.due_at,
+    Delivery.settled_at,
+    Delivery.retried_at,
+    Delivery.message_id,
+)
+
+
+def deliveries(
+    session: Session, digest: Digest, state: DeliveryState | None = None
+) -> Iterator[dict[str, Any]]:
+    """The mails of `digest`, or those in one state, as they are read: a thousand at a time.
+
+    Each: address (None once erased), state, reason (why it was skipped or failed), attempts,
+    reply_code and reply_text (the relay's last words: hostile), due_at (not to be tried before),
+    settled_at, retried_at (when it was let go once more), message_id.
+
+    State by state, and within each those that are due first come first. The session should see
+    all as of one moment, as newsletter.store.reading does: a mail that changes its state between
+    two thousands would be left out, or come twice.
+    """
+    for each in [state] if state is not None else DeliveryState:
+        yield from _in_state(session, digest.id, each)
+
+
+def _in_state(session: Session, digest_id: int, state: DeliveryState) -> Iterator[dict[str, Any]]:
+    # The order of the index on digest, state, due_at and id: each page is found at once.
+    page = (
+        select(*_COLUMNS, Delivery.id)
+        .where(Delivery.digest_id == digest_id, Delivery.state == state)
+        .order_by(Delivery.due_at, Delivery.id)
+        .limit(_PIECE)
+    )
+    query = page
+    while rows := session.execute(query).all():
+        for row in rows:
+            found = dict(row._mapping)
+            del found["id"]
+            yield found
+        last = tuple_(literal(rows[-1].due_at, UTCDateTime), literal(rows[-1].id, RowId))
+        query = page.where(tuple_(Delivery.due_at, Delivery.id) > last)
