@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 from newsletter.digests.content import Content
 from newsletter.digests.slot import LookedAt, Slot
 from newsletter.mail.frozen import SLOTS, fill, greeting, letter_values, sha256_of
-from newsletter.mail.letters import Letter, LetterError, Templates
+from newsletter.mail.letters import Letter, LetterError, Templates, of_files
 
 __all__ = ["SLOTS", "Frozen", "fill", "freeze", "greeting"]
 
@@ -40,8 +40,8 @@ _PROBES = (
 class Logic(TypedDict):
     """What a digest is rendered from for each reader, beside its content.
 
-    templates: file name to source. publication: as Publication.in_letters gives it. links: those
-    that are the same for everybody.
+    templates: all of them, file name to source. publication: as Publication.in_letters gives it.
+    links: those that are the same for everybody.
     """
 
     templates: dict[str, str]
@@ -76,31 +76,44 @@ def freeze(
     *,
     archive_url: str,
     checkpoint: str | None = None,
+    templates: Templates | None = None,
 ) -> Frozen:
     """The letter of `content`, rendered with a token in each slot, or ready to be rendered.
 
     publication: as Publication.in_letters gives it. archive_url: where the digest can be read on
         the web; the same for everybody. checkpoint: the signed note that each mail's header will
-        carry.
+        carry. templates: in the content's language; None for those that are installed.
 
     Raises LetterError when the templates are broken, or lack a value.
     """
     links = {"archive_url": archive_url, "home_url": publication["home_url"]}
-    templates = Templates(content.language)
-    logic = Logic(templates=templates.sources(), publication=dict(publication), links=links)
-    # What is broken for real readers is broken; this comes first, since it says what is wrong.
-    rendered = _frozen(content, checkpoint, Letter(content.subject, "", ""), logic=logic)
-    probes = [(probe, fill(rendered, probe)) for probe in _probes(content.language)]
+    templates = templates or of_files(content.language)
+    # As a frozen digest has them: in JSON, a list is a list. What is broken for real readers is
+    # broken; this comes first, since its error says what is wrong.
+    digest = content.to_json()
+    probes = [
+        (probe, templates.render("digest", letter_values(publication, digest, links, probe)))
+        for probe in _probes(content.language)
+    ]
     slots = {name: Slot() for name in SLOTS}
+    slotted = _slotted(templates, letter_values(publication, digest, links, slots), slots)
+    if slotted:
+        frozen = _frozen(content, checkpoint, slotted, slots=slots)
+        if all(_is_alike(fill(frozen, probe), wanted) for probe, wanted in probes):
+            return frozen
+    logic = Logic(templates=templates.sources(), publication=dict(publication), links=links)
+    return _frozen(content, checkpoint, Letter(content.subject, "", ""), logic=logic)
+
+
+def _slotted(
+    templates: Templates, values: Mapping[str, object], slots: Mapping[str, Slot]
+) -> Letter | None:
+    """The letter with tokens in its slots; None when a template looked at one."""
     try:
-        letter = templates.render("digest", letter_values(publication, content, links, slots))
-    except (LookedAt, LetterError, TypeError, ValueError):
-        return rendered
-    if not all(_is_all_shown(slot, letter) for slot in slots.values()):
-        return rendered
-    slotted = _frozen(content, checkpoint, letter, slots=slots)
-    is_same = all(_is_alike(fill(slotted, probe), wanted) for probe, wanted in probes)
-    return slotted if is_same else rendered
+        letter = templates.render("digest", values)
+    except (LookedAt, LetterError, TypeError, ValueError):  # real values gave no error
+        return None
+    return letter if all(_is_all_shown(slot, letter) for slot in slots.values()) else None
 
 
 def _frozen(

@@ -267,6 +267,15 @@ def wire_address(address: str) -> str:
     return f"{found.spelling.rpartition('@')[0]}@{found.domain}"
 
 
+def is_ascii(*addresses: str | None) -> bool:
+    """Whether a mail with these addresses can go without SMTPUTF8 (RFC 6531 §3.4).
+
+    Of all that stands in the fields, only addresses can be other than ASCII. Raises BadInput when
+    one is no address.
+    """
+    return all(wire_address(address).isascii() for address in addresses if address)
+
+
 def _named(field: str, name: str, rest: str) -> str:
     """A display name and what it names: `Ada Lovelace <...>`, on as many lines as needed."""
     room = _FOLD_AT - len(field) - 2

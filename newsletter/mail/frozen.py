@@ -79,10 +79,11 @@ class FrozenLetter:
         self.checkpoint: str | None = frozen.get("checkpoint")
         self.series: str = frozen.get("sha256") or sha256_of(frozen)
         logic: Mapping[str, Any] | None = frozen.get("logic")
+        self._slots: dict[str, str] = {token: name for name, token in frozen["slots"].items()}
+        self._needs = {*SLOTS} if logic else {*self._slots.values()}
         if logic:
             self._render = _renderer(self.language or "en", content, logic)
             return
-        self._slots: dict[str, str] = {token: name for name, token in frozen["slots"].items()}
         self.subject, self.text, self.html = (
             self._split(frozen[part]) for part in ("subject", "text", "html")
         )
@@ -95,12 +96,12 @@ class FrozenLetter:
 
         Raises BadInput when a slot has no value, LetterError when the templates cannot do it.
         """
-        if self.subject is None or self.text is None or self.html is None:
-            return self._render({name: clean(values[name]) for name in SLOTS})
-        missing = sorted({*self._slots.values()} - {*values})
+        missing = sorted(self._needs - {*values})
         if missing:
             raise BadInput(f"The digest asks for values that do not exist: {', '.join(missing)}.")
-        plain = {name: clean(values[name]) for name in self._slots.values()}
+        plain = {name: clean(values[name]) for name in self._needs}
+        if self.subject is None or self.text is None or self.html is None:
+            return self._render(plain)
         escaped = {name: html.escape(value, quote=True) for name, value in plain.items()}
         text, page = filled(self.text, plain), filled(self.html, escaped)
         return FilledLetter(

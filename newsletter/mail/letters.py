@@ -66,7 +66,7 @@ def render(name: str, language: str, values: Mapping[str, object]) -> Letter:
 
     Raises LetterError naming what is missing.
     """
-    return _of_files(language).render(name, values)
+    return of_files(language).render(name, values)
 
 
 class Templates:
@@ -123,7 +123,8 @@ class Templates:
 
 
 @lru_cache(maxsize=64)
-def _of_files(language: str) -> Templates:
+def of_files(language: str) -> Templates:
+    """The templates that are installed, in `language`."""
     return Templates(language)
 
 

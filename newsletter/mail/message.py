@@ -28,6 +28,7 @@ from newsletter.mail.fields import (
     clean_line,
     feedback_id_of,
     fields,
+    is_ascii,
     list_id_of,
     wire_address,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "check_wire",
     "clean_line",
     "feedback_id_of",
+    "is_ascii",
     "list_id_of",
     "wire_address",
 ]
