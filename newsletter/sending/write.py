@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -37,6 +37,10 @@ from newsletter.store import (
 )
 
 __all__ = [
+    "CHANGED",
+    "RETRY_CHANGED",
+    "RETRY_UNCERTAIN",
+    "UNWRITABLE",
     "Mail",
     "Origin",
     "Unwritable",
@@ -153,10 +157,14 @@ class Mail:
     doubt: bool
     recorded: bytes | None
 
+    _hashed: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False)
+
     @property
     def sha256(self) -> bytes:
         """The hash of the mail's bytes as they are now, for the record."""
-        return hashlib.sha256(self.raw).digest()
+        if self._hashed is None or self._hashed[0] is not self.raw:
+            self._hashed = (self.raw, hashlib.sha256(self.raw).digest())
+        return self._hashed[1]
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ class Job:
             settings.envelope_sender,
             confirm_days=settings.confirm_days,
             access_minutes=settings.access_minutes,
+            idempotency_header=settings.idempotency_header,
+            feedback_sender_id=settings.feedback_sender_id,
         )
 
     @property
