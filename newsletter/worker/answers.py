@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 
@@ -48,30 +48,22 @@ class Kind(Enum):
     RETURNED = auto()  # the mail was not begun
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Answer:
-    """A mail and what came of it."""
+    """A mail and what came of it. kind: see Kind. reply: what the relay said, if it did."""
 
     mail: Mail
     result: Result
+    kind: Kind = field(init=False)
+    reply: Reply | None = field(init=False)
 
-    @property
-    def kind(self) -> Kind:
-        """See Kind. RFC 3463 §3: X.1.x is about addresses, X.7.x about policy."""
+    def __post_init__(self) -> None:
+        """Both are asked for again and again."""
         result = self.result
         if isinstance(result, Reply):
-            return Kind.ACCEPTED
-        if isinstance(result, Refused):
-            return _refusal(result)
-        for error, kind in _KINDS:
-            if isinstance(result, error):
-                return kind
-        return Kind.LATER
-
-    @property
-    def reply(self) -> Reply | None:
-        """What the relay said, if it did."""
-        return self.result if isinstance(self.result, Reply) else self.result.reply
+            self.kind, self.reply = Kind.ACCEPTED, result
+        else:
+            self.kind, self.reply = _kind(result), result.reply
 
     @property
     def pushes_back(self) -> bool:
@@ -83,6 +75,12 @@ class Answer:
         )
 
 
+def _kind(error: TransportError) -> Kind:
+    if isinstance(error, Refused):
+        return _refusal(error)
+    return next((kind for each, kind in _KINDS if isinstance(error, each)), Kind.LATER)
+
+
 _KINDS: tuple[tuple[type[TransportError], Kind], ...] = (
     (Unknown, Kind.UNKNOWN),
     (RelayProblem, Kind.RELAY),
@@ -92,6 +90,7 @@ _KINDS: tuple[tuple[type[TransportError], Kind], ...] = (
 
 
 def _refusal(error: Refused) -> Kind:
+    """RFC 3463 §3: X.1.x is about addresses, X.7.x about policy."""
     enhanced = error.reply.enhanced or ""
     if enhanced.startswith("5.7."):
         return Kind.POLICY
@@ -139,12 +138,11 @@ def tell(answers: Iterable[Answer]) -> None:
     for each in answers:
         if each.kind is Kind.ACCEPTED:
             continue
-        error = each.result
-        stage = error.stage
         code = each.reply.code if each.reply else None
         say = log.warning if each.kind is Kind.UNKNOWN else log.info
         name = "uncertain" if each.kind is Kind.UNKNOWN else "not_accepted"
-        say(name, delivery=each.mail.claim.id, kind=each.kind.name.lower(), stage=stage, code=code)
+        kind, stage = each.kind.name.lower(), each.result.stage
+        say(name, delivery=each.mail.claim.id, kind=kind, stage=stage, code=code)
 
 
 def pause(session: Session, digest_ids: Iterable[int], reason: str) -> list[int]:

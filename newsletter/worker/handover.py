@@ -126,7 +126,10 @@ class Handover:
 
     def _offer(self, mail: Mail) -> Offer:
         self._in_pool[mail.claim.id] = mail
-        return Offer(mail, mail.sender, mail.recipient, mail.raw, mail.smtputf8)
+        # Our builder's bytes (newsletter.mail.message): not to be searched once more.
+        return Offer(
+            mail, mail.sender, mail.recipient, mail.raw, smtputf8=mail.smtputf8, clean=True
+        )
 
     def _rest(self) -> None:
         seconds = time.monotonic()

@@ -150,6 +150,7 @@ def test_a_bounce_that_a_dead_process_did_not_end_is_made_up_for(engine, relay, 
             550,
             "5.1.1 gone",
         )
+        row.settled_at = datetime.now(UTC)
         number = row.subscription_id
     send(engine, relay, digest_id)
     with store.reading(engine) as session:
