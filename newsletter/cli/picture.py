@@ -53,7 +53,7 @@ class Look:
     @property
     def total(self) -> int:
         """How many mails there are, or will be."""
-        return max(self.expected, self.found["total"])
+        return max(self.expected, int(self.found["total"]))
 
     @property
     def done(self) -> int:
@@ -66,11 +66,20 @@ class Look:
 
         Nor while nothing moves, and not for a digest that is not being sent.
         """
-        if not self.rate or not self.is_sending:
+        if not self.rate or not self.is_sending or not self.under_way:
             return None
-        not_queued_yet = self.total - self.found["total"]
-        open_ones = sum(self.found["counts"][state] for state in _UNDER_WAY) + not_queued_yet
-        return open_ones / self.rate if open_ones else None
+        return self.under_way / self.rate
+
+    @property
+    def under_way(self) -> int:
+        """How many are still to go, without those that were put off; rows to be made included."""
+        not_queued_yet = self.total - int(self.found["total"])
+        return not_queued_yet + sum(self.found["counts"][state] for state in _UNDER_WAY)
+
+    @property
+    def only_put_off(self) -> bool:
+        """Whether it is being sent, and all that is left waits for its next try."""
+        return self.is_sending and not self.under_way and bool(self.found["counts"]["deferred"])
 
     @property
     def is_sending(self) -> bool:
@@ -144,17 +153,21 @@ def remarks(look: Look) -> list[str]:
         found.append(f"paused: {reason(look.found)}")
     if worst := worst_domain(look.found):
         found.append(f"worst domain: {worst}")
-    if look.is_sending and look.senders == 0:
+    if look.only_put_off:
+        found.append("what is left was put off")
+    elif look.is_sending and look.senders == 0:
         found.append("nobody sends at the moment")
     return found
 
 
 def reason(found: Mapping[str, Any]) -> str:
     """Why a paused digest stands still, safe to show: it can quote the relay."""
-    return output.clean(found["pause_reason"] or "by an operator")
+    return output.clean(found.get("pause_reason") or "by an operator")
 
 
 def worst_domain(found: Mapping[str, Any]) -> str | None:
     """The domain that most mails were put off by or failed at, and how many; None for none."""
-    worst = found["worst_domain"]
-    return f"{output.clean(worst['domain'])} ({worst['mails']})" if worst else None
+    worst = found.get("worst_domain")
+    return (
+        f"{output.clean(worst['domain'])} ({worst['mails']} put off or failed)" if worst else None
+    )

@@ -102,10 +102,11 @@ def test_what_needs_an_operator() -> None:
     }
     said = picture.line(Look(stands, 3), "digest 7")
     assert "paused: [2Jgone Second" in said
-    assert "worst domain: example.net[2Jgone Second (3)" in said
+    assert "worst domain: example.net[2Jgone Second (3 put off or failed)" in said
     assert said.isprintable()
     assert "paused: by an operator" in picture.line(Look(found("paused"), 0), "digest 7")
     assert "nobody sends" in picture.line(Look(found(queued=1), 1, senders=0), "digest 7")
+    assert "what is left was put off" in picture.line(Look(found(deferred=1), 1), "digest 7")
     assert "nobody sends" not in picture.line(Look(found("sent"), 0, senders=0), "digest 7")
 
 
