@@ -80,8 +80,9 @@ def list_keys(*, as_json: bool) -> None:
     """
     settings = load_settings().settings
     folder = Path(settings.dkim_folder)
-    names = dict.fromkeys([*settings.dkim_keys, *dkim_key.names_in(folder)])
-    rows = [_row(folder, name, signs=name in settings.dkim_keys) for name in names]
+    signing = [name.lower() for name in settings.dkim_keys]
+    names = dict.fromkeys([*signing, *dkim_key.names_in(folder)])
+    rows = [_row(folder, name, signs=name in signing) for name in names]
     output.emit_table(
         rows,
         ["name", "algorithm", "bits", "signs", "problem"],

@@ -220,7 +220,7 @@ def active(settings: Settings) -> list[Key]:
     Raises ConfigError with the faults of all of them.
     """
     keys, faults = [], []
-    for name in dict.fromkeys(settings.dkim_keys):
+    for name in dict.fromkeys(each.lower() for each in settings.dkim_keys):
         try:
             keys.append(read(Path(settings.dkim_folder), name))
         except ConfigError as error:

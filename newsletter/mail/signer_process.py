@@ -27,21 +27,45 @@ from newsletter.mail.signer_main import LENGTH, MAIL, REPLY, REQUEST, UNSIGNED, 
 # A process has some chunks waiting, so that it goes on while this one is busy.
 WAITING = 8
 CHUNK_BYTES = 1 << 20
-# Seconds without an answer after which a process counts as hung.
-PATIENCE = 30.0
 
 # A mail and the time that its signatures say they were made (aware).
 Mail = tuple[bytes, datetime]
 
 
-@dataclass(eq=False)
 class Batch:
-    """What was submitted together."""
+    """What was submitted together, and whoever waits for it.
 
-    mails: Sequence[Mail]
-    future: Future[list[bytes]]
-    signed: list[bytes]
-    left: int
+    Once it is over, what else becomes of its mails is of no interest.
+    """
+
+    def __init__(self, mails: Sequence[Mail]) -> None:
+        self.mails = mails
+        self.future: Future[list[bytes]] = Future()
+        self._signed = [b""] * len(mails)
+        self._left = len(mails)
+        self._is_over = False
+
+    def settle(self, first: int, signed: Sequence[bytes]) -> None:
+        """The mails from number `first` on, signed; the last ones make it whole."""
+        self._signed[first : first + len(signed)] = signed
+        self._left -= len(signed)
+        if not self._left and self._end():
+            self.future.set_result(self._signed)
+
+    def fail(self, error: Exception) -> None:
+        """A mail of it cannot be signed."""
+        if self._end():
+            self.future.set_exception(error)
+
+    def give_up(self) -> None:
+        """It will not be signed: as if the submitter had cancelled it."""
+        self.future.cancel()
+        self._end()
+
+    def _end(self) -> bool:
+        """Whether someone is to be told; whoever waits for a cancelled one is told here."""
+        was_over, self._is_over = self._is_over, True
+        return not was_over and self.future.set_running_or_notify_cancel()
 
 
 @dataclass(eq=False)
@@ -127,9 +151,14 @@ class SignerProcess:
             self._free.append(place)
             yield self.asked.pop(place), _fields(answer, count)
 
-    def is_hung(self) -> bool:
-        """Whether it owes an answer for too long."""
-        return bool(self.asked) and time.monotonic() - self._since > PATIENCE
+    @property
+    def number(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether it owes an answer for longer than that."""
+        return bool(self.asked) and time.monotonic() - self._since > seconds
 
     def end(self) -> int:
         """End it at once; returns its exit code."""

@@ -20,7 +20,6 @@ import structlog
 from newsletter.mail.dkim import Signer
 from newsletter.mail.signer_process import (
     CHUNK_BYTES,
-    PATIENCE,
     WAITING,
     Batch,
     Chunk,
@@ -39,11 +38,13 @@ _STILLBORN = 3
 class Signers:
     """Processes that sign, and the thread that talks with them.
 
-    signer: has the keys. workers: how many processes at most; 0 for one on each core.
+    signer: has the keys. workers: how many processes at most; 0 for one on each core. patience:
+    seconds without an answer after which a process counts as hung, and is ended.
     """
 
-    def __init__(self, signer: Signer, workers: int = 0) -> None:
+    def __init__(self, signer: Signer, workers: int = 0, *, patience: float = 30) -> None:
         self._signer = signer
+        self._patience = patience
         self._workers = workers or _cores()
         self._backlog: deque[Chunk] = deque()
         self._children: list[SignerProcess] = []
@@ -67,14 +68,14 @@ class Signers:
         """
         if self._closed:
             raise RuntimeError("The signers are closed.")
-        future: Future[list[bytes]] = Future()
-        if not mails or not self._signer.keys:
-            future.set_result([raw for raw, _ in mails])
-            return future
-        batch = Batch(mails, future, [b""] * len(mails), len(mails))
-        self._backlog.extend(_chunks(batch, min(_CHUNK_MAILS, -(-len(mails) // self._workers))))
-        self._nudge()
-        return future
+        batch = Batch(mails)
+        if mails and self._signer.keys:
+            most = min(_CHUNK_MAILS, -(-len(mails) // self._workers))
+            self._backlog.extend(_chunks(batch, most))
+            self._nudge()
+        else:
+            batch.settle(0, [raw for raw, _ in mails])
+        return batch.future
 
     def close(self) -> None:
         """End the processes; what is not signed yet is cancelled."""
@@ -85,6 +86,10 @@ class Signers:
             for number in self._ends:
                 os.close(number)
             self._ends = ()
+
+    def processes(self) -> list[int]:
+        """The process numbers of those that are there now."""
+        return [child.number for child in list(self._children)]
 
     def _nudge(self) -> None:
         # A full pipe wakes the thread as well as one byte more would.
@@ -98,12 +103,12 @@ class Signers:
             while not self._closed:
                 self._feed()
                 busy = any(child.asked for child in self._children)
-                for key, _ in self._selector.select(PATIENCE / 10 if busy else None):
+                for key, _ in self._selector.select(self._patience / 10 if busy else None):
                     if key.data is None:
                         os.read(self._ends[0], 1000)
                     else:
                         self._listen(key.data)
-                for child in [each for each in self._children if each.is_hung()]:
+                for child in [each for each in self._children if each.is_silent(self._patience)]:
                     self._bury(child)
         finally:
             self._closed = True
@@ -112,14 +117,14 @@ class Signers:
                 child.end()
             self._selector.close()
             for chunk in [*chunks, *self._backlog]:
-                chunk.batch.future.cancel()
+                chunk.batch.give_up()
 
     def _feed(self) -> None:
         """Give the processes what there is to do, the least busy one first."""
         while self._backlog and not self._closed:
             chunk = self._backlog[0]
             if chunk.batch.future.cancelled():
-                self._backlog.popleft()
+                self._backlog.popleft().batch.give_up()
                 continue
             child = min(self._children, key=lambda each: len(each.asked), default=None)
             if child is None or child.asked:
@@ -170,9 +175,7 @@ class Signers:
         try:
             _settle(chunk, [self._signer.headers(raw, at=at) for raw, at in chunk.mails])
         except Exception as error:
-            future = chunk.batch.future
-            if not future.done() and future.set_running_or_notify_cancel():
-                future.set_exception(error)
+            chunk.batch.fail(error)
 
 
 def _chunks(batch: Batch, most: int) -> Iterator[Chunk]:
@@ -190,12 +193,8 @@ def _chunks(batch: Batch, most: int) -> Iterator[Chunk]:
 
 
 def _settle(chunk: Chunk, fields: Sequence[bytes]) -> None:
-    batch, first = chunk.batch, chunk.first
     signed = [each + raw for each, (raw, _) in zip(fields, chunk.mails, strict=True)]
-    batch.signed[first : first + len(signed)] = signed
-    batch.left -= len(signed)
-    if not batch.left and batch.future.set_running_or_notify_cancel():
-        batch.future.set_result(batch.signed)
+    chunk.batch.settle(chunk.first, signed)
 
 
 def _cores() -> int:
