@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from newsletter.sending.claim import PERSONAL
@@ -27,16 +27,19 @@ def waiting(session: Session, *, limit: int) -> list[int]:
     Whoever asked anew after the refusal is left out: the mailbox may be there by now.
     """
     open_digests = select(Digest.id).where(Digest.state.in_(_OPEN))
-    query = (
-        select(Delivery.id)
-        .join(Subscription, Subscription.id == Delivery.subscription_id)
-        .where(
-            or_(PERSONAL, Delivery.digest_id.in_(open_digests)),
-            Delivery.state == DeliveryState.FAILED,
-            Delivery.reason == NO_MAILBOX,
-            Subscription.state.in_(_ALIVE),
-            Subscription.pending_since <= Delivery.settled_at,
+    found: list[int] = []
+    for rows in (and_(PERSONAL), Delivery.digest_id.in_(open_digests)):
+        query = (
+            select(Delivery.id)
+            .join(Subscription, Subscription.id == Delivery.subscription_id)
+            .where(
+                rows,
+                Delivery.state == DeliveryState.FAILED,
+                Delivery.reason == NO_MAILBOX,
+                Subscription.state.in_(_ALIVE),
+                Subscription.pending_since <= Delivery.settled_at,
+            )
+            .limit(limit - len(found))
         )
-        .limit(limit)
-    )
-    return sorted(session.scalars(query))
+        found += session.scalars(query)
+    return found

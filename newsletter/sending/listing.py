@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import literal, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from newsletter.store import Delivery, DeliveryState, Digest, UTCDateTime
-from newsletter.store.base import RowId
+from newsletter.store import Delivery, DeliveryState, Digest
 
 _PIECE = 1000
 
@@ -26,6 +25,7 @@ _COLUMNS = (
     Delivery.retried_at,
     Delivery.message_id,
 )
+_NAMES = tuple(column.key for column in _COLUMNS)
 
 
 def deliveries(
@@ -53,11 +53,13 @@ def _in_state(session: Session, digest_id: int, state: DeliveryState) -> Iterato
         .order_by(Delivery.due_at, Delivery.id)
         .limit(_PIECE)
     )
-    query = page
-    while rows := session.execute(query).all():
+    rows = session.execute(page).all()
+    while rows:
         for row in rows:
-            found = dict(row._mapping)
-            del found["id"]
-            yield found
-        last = tuple_(literal(rows[-1].due_at, UTCDateTime), literal(rows[-1].id, RowId))
-        query = page.where(tuple_(Delivery.due_at, Delivery.id) > last)
+            yield dict(zip(_NAMES, row, strict=False))
+        due_at, number = rows[-1].due_at, rows[-1].id
+        # In two steps: SQLite would go through all that are due at the same moment to compare both.
+        same = page.where(Delivery.due_at == due_at, Delivery.id > number)
+        rows = session.execute(same).all()
+        if not rows:
+            rows = session.execute(page.where(Delivery.due_at > due_at)).all()

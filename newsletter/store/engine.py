@@ -92,41 +92,37 @@ def durable(engine: Engine) -> None:
     under it.
     """
     with engine.connect().execution_options(newsletter_reading=True) as connection:
-        if engine.dialect.name == "postgresql":
-            _durable_postgresql(connection)
-        else:
-            _durable_sqlite(connection)
+        is_postgresql = engine.dialect.name == "postgresql"
+        fault = (_postgresql_fault if is_postgresql else _sqlite_fault)(connection)
+    if fault is not None:
+        raise ConfigError([fault])
 
 
-def _durable_postgresql(connection: Connection) -> None:
-    if connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "off":
-        raise ConfigError(
-            [
-                "PostgreSQL's synchronous_commit is off: a power cut would take back what was sent, "
-                "and it would be sent again. Set it to on."
-            ]
-        )
+def _postgresql_fault(connection: Connection) -> str | None:
     if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
         log.warning("database_not_durable", setting="fsync", value="off")
+    if connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "off":
+        return (
+            "PostgreSQL's synchronous_commit is off: a power cut would take back what was "
+            "recorded, and mails would be sent again. Set it to on."
+        )
+    return None
 
 
-def _durable_sqlite(connection: Connection) -> None:
+def _sqlite_fault(connection: Connection) -> str | None:
     mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-    level = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
     if mode != "wal":
-        raise ConfigError(
-            [
-                f"SQLite cannot use a write-ahead log here (its journal_mode is {mode}). Put the "
-                "database into a file on a local disk."
-            ]
+        return (
+            f"SQLite cannot use a write-ahead log here (its journal_mode is {mode}). Put the "
+            "database into a file on a local disk."
         )
+    level = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
     if level < _SYNCHRONOUS_FULL:
-        raise ConfigError(
-            [
-                f"SQLite's synchronous is {level} in place of FULL: a power cut would take back what "
-                "was sent, and it would be sent again."
-            ]
+        return (
+            f"SQLite's synchronous is {level}, not FULL: a power cut would take back what was "
+            "recorded, and mails would be sent again."
         )
+    return None
 
 
 def _begin_sqlite(connection: Connection) -> None:
