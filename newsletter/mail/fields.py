@@ -138,9 +138,9 @@ def feedback_id_of(digest: str, slug: str, host: str, sender_id: str | None = No
     """
     if sender_id is None:
         name = re.sub("[^a-z0-9]+", "-", host.lower()).strip("-")
-        fits = 5 <= len(name) <= 15
         mark = hashlib.sha256(host.lower().encode()).hexdigest()[:5]
-        sender_id = name if fits else f"{name[:9]}-{mark}"
+        fits = 5 <= len(name) <= 15
+        sender_id = name if fits else f"{name[:9].strip('-')}-{mark}".strip("-")
     return f"{digest}:{slug}:digest:{sender_id}"
 
 
