@@ -11,6 +11,7 @@ import contextlib
 import os
 import selectors
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -31,8 +32,9 @@ log = structlog.get_logger()
 
 # What a process gets at once: some milliseconds of work, far more than the asking costs.
 _CHUNK_MAILS = 16
-# Processes in a row that ended without one answer, after which no more are tried.
+# After so many processes in a row that ended without one answer, none are tried for some seconds.
 _STILLBORN = 3
+_REST = 60.0
 
 
 class Signers:
@@ -49,6 +51,7 @@ class Signers:
         self._backlog: deque[Chunk] = deque()
         self._children: list[SignerProcess] = []
         self._stillborn = 0
+        self._rests_until = 0.0
         self._selector = selectors.DefaultSelector()
         self._ends: tuple[int, ...] = os.pipe()
         for number in self._ends:
@@ -137,13 +140,13 @@ class Signers:
                 child.ask(self._backlog.popleft())
 
     def _start(self) -> SignerProcess | None:
-        if len(self._children) >= self._workers or self._stillborn >= _STILLBORN:
+        if len(self._children) >= self._workers or time.monotonic() < self._rests_until:
             return None
         try:
             child = SignerProcess(self._signer)
         except OSError as error:
             log.warning("no_signer_process", error=error.strerror)
-            self._stillborn += 1
+            self._count_stillborn()
             return None
         self._children.append(child)
         self._selector.register(child.answers, selectors.EVENT_READ, child)
@@ -165,11 +168,17 @@ class Signers:
         """A process that ended, or hangs: what it had is to be done again."""
         self._selector.unregister(child.answers)
         self._children.remove(child)
-        self._stillborn += not child.has_answered
+        if not child.has_answered:
+            self._count_stillborn()
         log.warning("signer_process_ended", code=child.end(), unanswered=len(child.asked))
         for chunk in reversed(child.asked.values()):
             chunk.failures += 1
             self._backlog.appendleft(chunk)
+
+    def _count_stillborn(self) -> None:
+        self._stillborn += 1
+        if self._stillborn >= _STILLBORN:
+            self._rests_until = time.monotonic() + _REST
 
     def _sign_here(self, chunk: Chunk) -> None:
         try:

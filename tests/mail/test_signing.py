@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from signatures import AT, all_pass, key
+from structlog.testing import capture_logs
 
 from newsletter.errors import BadInput
 from newsletter.mail.dkim import Signer
@@ -137,18 +138,21 @@ def test_processes_are_started_when_there_is_work() -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_killed_process_loses_nothing(how: signal.Signals) -> None:
     """Whoever is killed, again and again while it signs: every mail comes back signed."""
-    mails = [(mail(n, 5000), AT) for n in range(600)]
-    with closing(Signers(SIGNER, 2)) as signers:
-        futures = [signers.submit(mails[n : n + 60]) for n in range(0, 600, 60)]
-        for _ in range(5):
-            until(lambda: bool(signers.processes()) or all(f.done() for f in futures))
+    mails = [(mail(n, 5000), AT) for n in range(100)]
+    wanted = expected(mails)
+    with closing(Signers(SIGNER, 2)) as signers, capture_logs() as logs:
+        for pause in (0, 0.001, 0.002, 0.005, 0.01):
+            signers.submit(mails).result(60)
+            future = signers.submit(mails)
+            time.sleep(pause)
             for number in signers.processes():
                 os.kill(number, how)
-            time.sleep(0.2)
-        signed = [each for future in futures for each in future.result(60)]
-        assert signed == expected(mails)
-        # The next ones are signed by processes again.
-        assert signers.submit(mails[:5]).result(60) == signed[:5]
+            assert future.result(60) == wanted
+        assert signers.submit(mails).result(60) == wanted
+        assert len(signers.processes()) == 2
+    ended = [each for each in logs if each["event"] == "signer_process_ended"]
+    assert any(each["unanswered"] for each in ended)
+    assert {each["code"] for each in ended} == {-how}
 
 
 def test_a_hung_process_is_ended() -> None:
@@ -170,8 +174,11 @@ def test_without_processes_it_signs_by_itself(
     monkeypatch.setattr(sys, "executable", program)
     mails = [(mail(n), AT) for n in range(50)]
     with closing(Signers(FAST, 2)) as signers:
-        for _ in range(3):
-            assert signers.submit(mails).result(60) == expected(mails, FAST)
+        with capture_logs() as logs:
+            for _ in range(10):
+                assert signers.submit(mails).result(60) == expected(mails, FAST)
+        # It is not tried again and again.
+        assert 3 <= len(logs) <= 4
 
 
 def test_a_stop_of_all_processes_is_left_to_the_parent() -> None:
