@@ -82,14 +82,23 @@ def claimed_mail(session: Session, digest: store.Digest, now: datetime) -> Mail:
     return written[0]
 
 
-def many_readers(session: Session, publication: store.Publication, n: int, now: datetime) -> None:
-    """Confirmed readers reader-0@example.net, reader-1@..., made quickly."""
-    addresses = [f"reader-{number}@example.net" for number in range(n)]
+def many_readers(
+    session: Session,
+    publication: store.Publication,
+    n: int,
+    now: datetime,
+    domain: str = "example.net",
+) -> None:
+    """Confirmed readers reader-0@example.net, reader-1@..., made quickly.
+
+    domain: "{}" in it is the reader's number.
+    """
+    addresses = [f"reader-{number}@{domain.format(number)}" for number in range(n)]
     session.execute(
         insert(store.Subscriber),
         [{"address": text, "address_key": text, "created_at": now} for text in addresses],
     )
-    made = select(store.Subscriber.id).where(store.Subscriber.address.like("reader-%@example.net"))
+    made = select(store.Subscriber.id).where(store.Subscriber.address.like("reader-%@%"))
     session.execute(
         insert(store.Subscription),
         [

@@ -32,7 +32,7 @@ from crash.sink import Faults, Lots
 from crash.villains import Held
 from crash.world import SinkProcess, World, in_memory, populate
 
-READER = "reader-0@example.net"
+READER = "reader-0@d0.example.net"
 LATER: Faults = {"rcpt": [("451 4.7.1 later", 0.5)]}
 
 

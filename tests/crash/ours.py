@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crash.world import World
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -33,18 +33,23 @@ def settings(url: str, folder: Path, port: int, *, connections: int, **over: Any
     return Settings(**values)
 
 
-def send(engine: Engine, settings: Settings, stop: threading.Event | None = None) -> None:
-    """Work like `newsletter worker`, until `stop` is set or somebody kills us."""
-    Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run(stop or threading.Event())
+def sender(engine: Engine, settings: Settings) -> Callable[[], None]:
+    """What works like `newsletter worker`, until somebody kills it.
+
+    What all processes of one installation read alike is read here, before they are forked.
+    """
+    pool = smtp_pool(settings)
+    return lambda: Sender(engine, settings, pool, relay_delay=0.01).run(threading.Event())
 
 
-def send_all(engine: Engine, world: World, *, connections: int) -> None:
-    """Send all that a world has to send, in this process."""
-    chosen = settings(world.url, world.folder, world.sink.port, connections=connections)
+def send_all(engine: Engine, settings: Settings, is_over: Callable[[], bool]) -> None:
+    """Work in this process until nothing is left to send; at most a minute."""
     stop = threading.Event()
-    thread = threading.Thread(target=send, args=(engine, chosen, stop))
+    work = Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run
+    thread = threading.Thread(target=work, args=(stop,))
     thread.start()
-    while thread.is_alive() and not world.is_over():
+    end = time.monotonic() + 60
+    while thread.is_alive() and not is_over() and time.monotonic() < end:
         time.sleep(0.02)
     stop.set()
     thread.join()
