@@ -18,7 +18,7 @@ from newsletter.mail.greeting import Greeting
 from newsletter.mail.replies import readable
 from newsletter.mail.session import Patience, Session
 from newsletter.mail.tls import Tls, handshake_failure
-from newsletter.mail.transport import Event, Offer, RelayProblem, Stage
+from newsletter.mail.transport import Done, Event, Offer, RelayProblem, Returned, Stage
 
 _MOST = 16384
 
@@ -102,6 +102,10 @@ class Connection:
         if self.session is not None:
             self.session.finish(offer, following, now)
             self.flush(now)
+        elif not self.over:
+            raise ValueError("this mail is not offered yet")
+        elif following is not None:
+            self._emit(Done(following, Returned(None, "connect")))
 
     def readable(self, now: float) -> None:
         """There is something to read, or the line broke."""

@@ -64,10 +64,11 @@ class Pool:
         self._connections: list[Connection] = []
         self._at: dict[Offer, Connection] = {}
         self._lookup: Lookup | None = None  # under way, for the connections that wait for it
+        self._lookup_until = 0.0  # then it hangs, and another one is begun
         self._unplaced: list[Connection] = []
         self._is_proven = False  # the relay works with us
         self._looked = False  # since the last poll
-        self._woken = False
+        self._woken = self._closed = False
         self._opening = False  # some connection is not ready for mails
         self._shortest = min(timeout, IDLE_SECONDS)
         self._due = 0.0  # when the deadlines are to be looked at
@@ -172,8 +173,11 @@ class Pool:
         """End all connections; returns the ends of the mails that were still here.
 
         grace: seconds for the answers to dots that were written; a mail without one then is
-        Unknown. Mails without a dot are Returned, and not accepted.
+        Unknown. Mails without a dot are Returned, and not accepted. May be called again.
         """
+        if self._closed:
+            return []
+        self._closed = True
         until = monotonic() + grace
         for connection in tuple(self._connections):
             offer = connection.waiting
@@ -207,9 +211,10 @@ class Pool:
         self._at[offer] = connection
         self._unplaced.append(connection)
         self._opening = True
-        if self._lookup is None:
+        if self._lookup is None or now >= self._lookup_until:
             server = self._route.server
             self._lookup = Lookup(server.host, server.port, self.wake)
+            self._lookup_until = now + self._route.patience.reply
         self._place(now)
 
     def _place(self, now: float) -> None:

@@ -273,7 +273,7 @@ class Session:
     def _all_yes(self, data: bytes, now: float) -> bool:
         """A short cut for what is said nearly always; what it does, `_answered` would do, too."""
         armed = self._armed
-        if armed is None or self._asked[0] != "dot" or self._replies.pending:
+        if armed is None or self._current is None or self._replies.pending:
             return False
         found = _ALL_YES.fullmatch(data)
         if found is None:

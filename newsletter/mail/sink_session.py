@@ -268,8 +268,7 @@ class Session(asyncio.Protocol):
 
     def _on_quit(self, _argument: str) -> None:
         self._voice.say("221 2.0.0 bye")
-        if self._transport is not None:
-            self._transport.close()
+        self._voice.close()
 
     # Answers.
 

@@ -26,6 +26,7 @@ class Voice:
         self.transport: asyncio.Transport | None = None
         self.silent = False
         self._hang_up = hang_up
+        self._is_closing = False
         self._unsaid: list[tuple[str, float]] = []  # waits behind a piece that dawdles
 
     def obey(self, said: str) -> None:
@@ -43,8 +44,8 @@ class Voice:
             self._say_later([(piece, float(seconds)) for piece in pieces])
         else:
             self.say(said)
-            if said.startswith("421") and self.transport is not None:
-                self.transport.close()
+            if said.startswith("421"):
+                self.close()
 
     def say(self, text: str) -> None:
         """Say a line."""
@@ -52,6 +53,12 @@ class Voice:
             self._say_later([(f"{text}\r\n", 0)])
         elif self.transport is not None:
             self.transport.write(f"{text}\r\n".encode())
+
+    def close(self) -> None:
+        """Hang up when all is said."""
+        self._is_closing = True
+        if not self._unsaid and self.transport is not None:
+            self.transport.close()
 
     def _go_on_saying(self, words: bytes) -> None:
         if self._can_speak():
@@ -74,6 +81,8 @@ class Voice:
             self._write(words.encode())
             if self._unsaid:
                 self._wait()
+            elif self._is_closing:
+                self.close()
 
     def _can_speak(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
