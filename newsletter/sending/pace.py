@@ -53,6 +53,7 @@ _FORGOTTEN = 5.0
 _REFUSALS_A_STEP = 3
 _COOLING = 1 / 20
 _HOTTEST = 24.0
+_EXACT = 1e-6  # seconds; less is what floating point makes of nothing
 # The speed that is halved for a domain that has no limit of its own, in mails a second.
 _UNLIMITED = 32.0
 
@@ -71,21 +72,26 @@ class _Limit:
 
     def wait(self, rate: float, moment: float) -> float:
         """Seconds until one more may go; 0: now."""
-        return max(0.0, self._full_at - _burst(rate) - moment)
+        seconds = self._full_at - _burst(rate) - moment
+        return seconds if seconds > _EXACT else 0.0
 
     def count(self, rate: float, moment: float) -> None:
         """One goes now."""
-        self._asked = moment
+        self._forget(rate, moment)
         self._full_at = max(self._full_at, moment) + 1 / rate
 
     def reserve(self, rate: float, moment: float) -> float:
         """Seconds until the next moment that nobody was given yet."""
+        self._forget(rate, moment)
+        self._given = max(self._given + 1 / rate, self._full_at - _burst(rate))
+        return self._given - moment
+
+    def _forget(self, rate: float, moment: float) -> None:
+        """Moments that nobody comes for, or that are too far away, are given anew."""
         patience = max(_FORGOTTEN, _FORGOTTEN / rate)
         if moment - self._asked > patience or self._given - moment > _FURTHEST:
             self._given = float("-inf")
         self._asked = moment
-        self._given = max(self._given + 1 / rate, self._full_at - _burst(rate))
-        return self._given - moment
 
 
 def _burst(rate: float) -> float:
