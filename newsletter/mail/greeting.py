@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import inf
 
 from newsletter.config import SmtpServer
+from newsletter.mail.envelope import Extensions
 from newsletter.mail.replies import NotSmtp, Replies, readable
-from newsletter.mail.session import Extensions
 from newsletter.mail.transport import RelayProblem, Reply, Stage
 
 # RFC 5321 §4.5.3.1.4: what a command line may be long; longer answers go on a line of their own.

@@ -14,25 +14,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
+from newsletter.mail.envelope import Extensions
 from newsletter.mail.replies import NotSmtp, Replies, readable
 from newsletter.mail.transport import (
     Done,
     Event,
     Offer,
     Offered,
-    Refused,
     RelayProblem,
     Reply,
     Returned,
     Stage,
-    TryLater,
-    Unknown,
 )
+from newsletter.mail.verdicts import Failure, about_mail, after_dot, before_dot
 
-_Failure = Refused | TryLater | RelayProblem | Returned
-
-# RFC 4954 §6: said at any stage, and about us, not about the recipient of the moment.
-_LOGIN_WANTED = frozenset({530, 534, 535, 538})
 # A relay hangs up on a silent connection sooner or later (Postfix under stress: 10 s); do it first.
 IDLE_SECONDS = 30.0
 _LINE_BEGINS_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
@@ -40,18 +35,6 @@ _LINE_BEGINS_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
 _ALL_YES = re.compile(
     rb"(2\d\d)(?: ([^\r\n]*))?\r\n(?:2\d\d(?: [^\r\n]*)?\r\n){2}3\d\d(?: [^\r\n]*)?\r\n"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Extensions:
-    """What the relay offered in its answer to EHLO, as far as it matters for mails.
-
-    size: the largest mail in bytes, 0 for no fixed limit (RFC 1870), None without the extension.
-    """
-
-    pipelining: bool = False
-    size: int | None = None
-    smtputf8: bool = False  # with 8BITMIME, which it needs (RFC 6531 §3.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +71,7 @@ class Session:
         self._later: deque[tuple[Stage, bytes]] = deque()  # to be asked one by one
         self._current: Offer | None = None  # between MAIL and the dot
         self._stage: Stage = "mail"  # where it is
-        self._held: _Failure | None = None  # its end, while an answer is still to come
+        self._held: Failure | None = None  # its end, while an answer is still to come
         self._is_offered = False
         self._armed: Offer | None = None  # its dot was written, its answer has not come
         self._dot_left = False  # a byte of the dot may have left this machine
@@ -221,33 +204,16 @@ class Session:
 
     def _fits(self, offer: Offer) -> bool:
         """Whether the relay can take such a mail; what it cannot is refused in its name."""
-        extensions = self._extensions
-        refusal: _Failure
-        if extensions.size and len(offer.raw) > extensions.size:
-            said = f"5.3.4 the mail is larger than the {extensions.size} bytes that the relay takes"
-            refusal = Refused(Reply(552, said, "mail"), "mail")
-        elif offer.smtputf8 and not extensions.smtputf8:
-            # RFC 6531 §3.2: without the extension it must not be sent. 5.6.7: its §3.5.
-            said = "5.6.7 the relay takes no addresses outside ASCII (SMTPUTF8)"
-            refusal = (
-                Refused(Reply(553, said, "rcpt"), "rcpt")
-                if offer.sender.isascii()
-                else RelayProblem(Reply(553, said, "mail"), "mail")
-            )
-        else:
-            return True
-        self._emit(Done(offer, refusal))
-        return False
+        refusal = self._extensions.refusal(offer)
+        if refusal is not None:
+            self._emit(Done(offer, refusal))
+        return refusal is None
 
     def _enter(self, offer: Offer) -> None:
         """Make `offer` the current mail: its commands are to be said, or said (pipelined)."""
         self._current, self._stage = offer, "mail"
         self._mails += 1
-        options = "" if self._extensions.size is None else f" SIZE={len(offer.raw)}"
-        if offer.smtputf8:
-            options += " BODY=8BITMIME SMTPUTF8"
-        mail = f"MAIL FROM:<{offer.sender}>{options}\r\n"
-        rcpt = f"RCPT TO:<{offer.recipient}>\r\n"
+        mail, rcpt = self._extensions.envelope(offer)
         if self._extensions.pipelining:
             if self._needs_reset:
                 self.out += b"RSET\r\n"
@@ -361,7 +327,7 @@ class Session:
         else:
             self._settle(self._held or about_mail(reply))
 
-    def _settle(self, verdict: _Failure) -> None:
+    def _settle(self, verdict: Failure) -> None:
         """The current mail came to its end before the dot; the connection goes on."""
         offer, self._current, self._held = self._current, None, None
         self._later.clear()
@@ -401,37 +367,14 @@ class Session:
         self.out = b""  # least of all a dot
         armed, current, held = self._armed, self._current, self._held
         self._armed = self._current = self._held = None
-        following = armed is not None
         if armed is not None:
-            if self._dot_left:
-                self._emit(Done(armed, Unknown(cause=cause)))
-            else:
-                # Not one byte of the dot left: it is as if it had not been armed.
-                self._emit(Done(armed, _early(reply, cause)))
+            self._emit(Done(armed, after_dot(reply, cause, dot_left=self._dot_left)))
         if current is None:
             return
-        verdict: _Failure
         if held is not None:
             verdict = held
-        elif following or (self._stage == "mail" and self._mails > 1):
+        elif armed is not None:
             verdict = Returned(reply, "mail", cause=cause)
-        elif self._stage == "mail":
-            verdict = RelayProblem(reply, "mail", cause=cause)
-        elif self._stage == "body":
-            verdict = _early(reply, cause)
         else:
-            verdict = TryLater(reply, self._stage, cause=cause)
+            verdict = before_dot(self._stage, reply, cause, first_on_line=self._mails == 1)
         self._emit(Done(current, verdict))
-
-
-def _early(reply: Reply | None, cause: str | None) -> _Failure:
-    return TryLater(None, "body", cause=cause) if reply is None else about_mail(reply)
-
-
-def about_mail(reply: Reply) -> _Failure:
-    """What a 4yz or 5yz to RCPT, DATA, the body or the dot means."""
-    if reply.code in _LOGIN_WANTED:
-        return RelayProblem(reply, reply.stage)
-    if reply.code >= 500:
-        return Refused(reply, reply.stage)
-    return TryLater(reply, reply.stage)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.mail.session import Extensions, Patience, Session
+from newsletter.mail.envelope import Extensions
+from newsletter.mail.session import Patience, Session
 from newsletter.mail.sink_session import Received
 from newsletter.mail.sink_session import Session as Server
 from newsletter.mail.transport import (
