@@ -73,8 +73,8 @@ class Look:
     @property
     def under_way(self) -> int:
         """How many are still to go, without those that were put off; rows to be made included."""
-        not_queued_yet = self.total - int(self.found["total"])
-        return not_queued_yet + sum(self.found["counts"][state] for state in _UNDER_WAY)
+        counts: dict[str, int] = self.found["counts"]
+        return self.total - int(self.found["total"]) + sum(counts[state] for state in _UNDER_WAY)
 
     @property
     def only_put_off(self) -> bool:
@@ -162,12 +162,12 @@ def remarks(look: Look) -> list[str]:
 
 def reason(found: Mapping[str, Any]) -> str:
     """Why a paused digest stands still, safe to show: it can quote the relay."""
-    return output.clean(found.get("pause_reason") or "by an operator")
+    return output.clean(found["pause_reason"] or "by an operator")
 
 
 def worst_domain(found: Mapping[str, Any]) -> str | None:
     """The domain that most mails were put off by or failed at, and how many; None for none."""
-    worst = found.get("worst_domain")
+    worst = found["worst_domain"]
     return (
         f"{output.clean(worst['domain'])} ({worst['mails']} put off or failed)" if worst else None
     )

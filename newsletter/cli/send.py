@@ -168,7 +168,7 @@ def _send_now(
 def _exit_code(found: dict[str, Any], fault: LogFault | None) -> int:
     if fault is not None:
         return fault.exit_code
-    if found.get("pause_reason"):
+    if found["pause_reason"]:
         return STANDS_STILL
     return 0 if Look(found, found["total"]).is_fine else NOT_DELIVERED
 
@@ -180,7 +180,7 @@ def _say_result(found: dict[str, Any]) -> None:
         f"Digest {number} is {found['state']}: "
         f"{output.cell(counts) or 'no mail'}; in all {found['total']}"
     )
-    if found.get("pause_reason"):
+    if found["pause_reason"]:
         click.echo(f"It was paused: {picture.reason(found)}")
         click.echo(
             f"When that is mended: newsletter resume {number}, then newsletter send {number}"

@@ -121,7 +121,7 @@ def _show_all(found: dict[str, Any]) -> None:
         nothing="No digest is approved, being sent or sent.",
     )
     for each in found["digests"]:
-        if each.get("pause_reason"):
+        if each["pause_reason"]:
             click.echo(
                 f"Digest {each['digest']} was paused: {picture.reason(each)}\n"
                 f"When that is mended: newsletter resume {each['digest']}"

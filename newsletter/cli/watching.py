@@ -36,7 +36,7 @@ class Watch:
     engine: Engine
     digest_id: int | None
     wait: bool = False
-    _numbers: dict[int, None] = field(default_factory=dict)
+    _tallies: dict[int, status.Tally] = field(default_factory=dict)
     _rates: defaultdict[int, Rate] = field(default_factory=lambda: defaultdict(Rate))
 
     def run(self, show: Show, stop: Stop, *, patience: float = PATIENCE) -> list[Look]:
@@ -65,16 +65,16 @@ class Watch:
         with store.reading(self.engine) as session:
             senders = beat.alive(session)
             sending = claim.sending(session)
-            wanted = sending if self.digest_id is None else [self.digest_id]
-            self._numbers |= dict.fromkeys(wanted)
-            looks = [self._one(session, number, senders) for number in self._numbers]
+            for number in sending if self.digest_id is None else [self.digest_id]:
+                self._tallies.setdefault(number, status.Tally(number))
+            looks = [self._one(session, number, senders) for number in self._tallies]
         moves = any(
             look.number in sending and (self.wait or not look.only_put_off) for look in looks
         )
         return looks, moves, senders
 
     def _one(self, session: Session, number: int, senders: int) -> Look:
-        found = status.of_digest(session, number)
+        found = self._tallies[number].of(session)
         expected = expected_of(session, number) + found["total"]
         done = Look(found, expected).done
         return Look(found, expected, self._rates[number].of(done), senders)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
-import time
+import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -17,94 +19,112 @@ from newsletter.mail.sink import Sink
 from newsletter.store import DigestState
 from newsletter.worker import Stop
 
-READERS = 60
+READERS = 30
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
-@pytest.fixture
-def slow() -> Iterator[Sink]:
-    """A relay that takes its time."""
+class Gate:
+    """A script of the sink: a third of the mails is taken, the others when it is opened."""
 
-    def reply(stage: str, _argument: str) -> str | None:
-        if stage == "dot":
-            time.sleep(0.05)
+    def __init__(self) -> None:
+        self.dots = 0
+        self.opened = threading.Event()
+
+    def __call__(self, stage: str, _argument: str) -> str | None:
+        self.dots += stage == "dot"
+        if self.dots > READERS // 3:
+            self.opened.wait(20)
         return None
 
-    with Sink(None, reply) as sink:
-        yield sink
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """What the relay waits for."""
+    made = Gate()
+    yield made
+    made.opened.set()
 
 
 @pytest.fixture
-def ready(either_home: Home, slow: Sink) -> Home:
-    """An approved digest for some readers, and a slow relay."""
+def ready(either_home: Home, sink: Sink, gate: Gate) -> Home:
+    """An approved digest for some readers, and a relay with a gate."""
     people = (f"reader{number}@example.net" for number in range(READERS))
-    approved(either_home, *people, smtp_url=slow.url, smtp_connections=2)
+    approved(either_home, *people, smtp_url=sink.url, smtp_connections=2)
+    sink.reply = gate
     return either_home
 
 
+@pytest.fixture
+def sending(ready: Home, gate: Gate) -> Iterator[subprocess.Popen[str]]:
+    """Another process that sends, and has come to the gate."""
+    process = ready.process("send", 1)
+    try:
+        wait_until(lambda: gate.dots > READERS // 3)
+        yield process
+    finally:
+        gate.opened.set()
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-def test_whoever_does_the_sending(ready: Home, slow: Sink) -> None:
+def test_whoever_does_the_sending(ready: Home, gate: Gate, sending: subprocess.Popen[str]) -> None:
     """Another process sends; the look ends by itself when all is out, on a terminal and off it."""
-    sending = ready.process("send", 1)
-    wait_until(lambda: slow.received)
     drawn = on_a_terminal(ready, "status", 1, "--watch")
     plain = ready.process("status", "--watch")
     told = ready.process("status", 1, "--watch", "--json")
+    assert plain.stdout and told.stdout
+    first = plain.stdout.readline(), told.stdout.readline()
+    drawn.read_until("/s")
+    gate.opened.set()
     shown = drawn.read_all()
     lines, problems = plain.communicate(timeout=60)
     records, _err = told.communicate(timeout=60)
-    sending.communicate(timeout=60)
-    assert [each.returncode for each in (sending, drawn.process, plain, told)] == [0, 0, 0, 0]
+    assert [each.returncode for each in (drawn.process, plain, told)] == [0, 0, 0]
     assert "━" in shown
     assert f"{READERS} of {READERS}" in shown
-    assert "/s" in shown
     assert shown.count(SHOW) >= shown.count(HIDE)
     assert problems == ""
-    assert lines.startswith("digest 1: ")
+    assert re.match(rf"digest 1: \d+ of {READERS}.*armed=", first[0])
     assert lines.splitlines()[-1] == f"digest 1: {READERS} of {READERS}, accepted={READERS}"
-    found = [json.loads(line) for line in records.splitlines()]
-    assert found[0]["expected"] == READERS
-    assert found[0]["senders"] == 1
+    found = [json.loads(line) for line in (first[1], *records.splitlines())]
+    assert (found[0]["expected"], found[0]["senders"]) == (READERS, 1)
     assert (found[-1]["state"], found[-1]["counts"]["accepted"]) == ("sent", READERS)
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
-def test_looking_on_with_postgresql(ready: Home, slow: Sink) -> None:
+def test_looking_on_with_postgresql(
+    ready: Home, gate: Gate, sending: subprocess.Popen[str]
+) -> None:
     """The same there: the other process's commits are seen."""
-    sending = ready.process("send", 1)
-    wait_until(lambda: slow.received)
+    timer = threading.Timer(1, gate.opened.set)
+    timer.start()
     result = ready.run("status", 1, "--watch")
-    sending.communicate(timeout=60)
+    timer.join()
     assert f"digest 1: {READERS} of {READERS}" in result.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ending_the_look(ready: Home, slow: Sink, number: int) -> None:
+def test_ending_the_look(ready: Home, sending: subprocess.Popen[str], number: int) -> None:
     """Ctrl-C ends the look alone: the cursor is back, no fault is shown, the sending goes on."""
-    slow.reply = lambda stage, _argument: "silence" if stage == "dot" else None
-    sending = ready.process("send", 1)
-    wait_until(lambda: slow.connections)
-    try:
-        looking = on_a_terminal(ready, "status", "--watch")
-        looking.read_until("armed 2")
-        looking.process.send_signal(number)
-        shown = looking.read_all()
-        assert looking.process.returncode == 0
-        assert shown.rindex(SHOW) > shown.rindex(HIDE)
-        assert "Traceback" not in shown
-        assert sending.poll() is None
-    finally:
-        sending.kill()
-        sending.communicate()
+    looking = on_a_terminal(ready, "status", "--watch")
+    looking.read_until("armed ")
+    looking.process.send_signal(number)
+    shown = looking.read_all()
+    assert looking.process.returncode == 0
+    assert shown.rindex(SHOW) > shown.rindex(HIDE)
+    assert "Traceback" not in shown
+    assert sending.poll() is None
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
-def test_sending_on_a_terminal(ready: Home, slow: Sink) -> None:
+def test_sending_on_a_terminal(ready: Home, gate: Gate) -> None:
     """`send` shows the same picture, and the result below it."""
+    gate.opened.set()
     shown = on_a_terminal(ready, "send", 1).read_all()
     assert "━" in shown
-    assert "Digest 1 is sent: accepted=60; in all 60" in shown
+    assert f"Digest 1 is sent: accepted={READERS}; in all {READERS}" in shown
     assert shown.rindex(SHOW) > shown.rindex(HIDE)
 
 
