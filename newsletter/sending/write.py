@@ -34,6 +34,7 @@ from newsletter.store import (
     Publication,
     Subscriber,
     Subscription,
+    SubscriptionState,
 )
 
 __all__ = [
@@ -84,6 +85,7 @@ class _Row(NamedTuple):
     address_key: str | None
     name: str | None
     subscription: str | None
+    subscription_state: str | None
 
 
 # Columns in the order of _Row and of Sender: plain ones, since a digest's rows are many.
@@ -105,6 +107,7 @@ _ROWS = (
         Subscriber.address_key,
         Subscriber.name,
         Subscription.public_id,
+        Subscription.state,
     )
     .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
     .outerjoin(Subscription, Subscription.id == Delivery.subscription_id)
@@ -176,6 +179,25 @@ class Unwritable:
     reason: str = UNWRITABLE
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row that was claimed, and all that its mail is made from."""
+
+    claim: Claim
+    row: _Row
+    source: _Source
+
+    @property
+    def letter(self) -> str:
+        """The letter's name."""
+        return self.row.letter
+
+    @property
+    def looks_open(self) -> bool:
+        """Whether its reader is subscribed, as the table says; the last look says more."""
+        return self.row.subscription_state == SubscriptionState.CONFIRMED
+
+
 def same_as_recorded(mail: Mail) -> bool:
     """Whether a mail, signed, may go out although an earlier try of it may have arrived.
 
@@ -212,19 +234,33 @@ class Writer:
         One row that cannot be written does not keep the others back. Rows that were skipped or
         lost since they were claimed are left out.
         """
+        found = [self.write(draft) for draft in self.drafts(session, claims)]
+        return (
+            [each for each in found if isinstance(each, Mail)],
+            [each for each in found if isinstance(each, Unwritable)],
+        )
+
+    def drafts(self, session: Session, claims: Iterable[Claim]) -> list[Draft]:
+        """What the mails of `claims` are made from, in their order; see `mails`.
+
+        They are small, and written one by one when their turn comes.
+        """
         wanted = {claim.id: claim for claim in claims}
         found = session.connection().execute(_ROWS, {"ids": list(wanted)})
         rows = [row for row in map(_Row._make, found) if row.epoch == wanted[row.id].epoch]
         sources = self._sources(session, rows)
-        written: dict[int, Mail] = {}
-        unwritable = []
-        for row, source in zip(rows, sources, strict=True):
-            claim = wanted[row.id]
-            try:
-                written[row.id] = self._mail(row, claim, source)
-            except NewsletterError as error:
-                unwritable.append(Unwritable(claim, error))
-        return [written[number] for number in wanted if number in written], unwritable
+        drafts = {
+            row.id: Draft(wanted[row.id], row, source)
+            for row, source in zip(rows, sources, strict=True)
+        }
+        return [drafts[number] for number in wanted if number in drafts]
+
+    def write(self, draft: Draft) -> Mail | Unwritable:
+        """The mail of a draft, unsigned; or why there can be none."""
+        try:
+            return self._mail(draft.row, draft.claim, draft.source)
+        except NewsletterError as error:
+            return Unwritable(draft.claim, error)
 
     def again_with_older_keys(self, session: Session, mail: Mail) -> list[Mail]:
         """`mail` with its links signed by each older secret key, the newest of these first.

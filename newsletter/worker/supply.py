@@ -1,7 +1,8 @@
 """The mails that go next: claimed, written, signed, and in the order in which they leave.
 
-People's own letters stand before digests, and are looked for all the time; a digest's mails come
-in batches, as many as leave in about a second. What was claimed and did not leave is given back.
+People's own letters stand before digests, and are looked for all the time; a digest's mails are
+claimed in batches, as many as leave in about a second, and written a few at a time, while the
+relay thinks about those before. What was claimed and did not leave is given back.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from newsletter.sending.claim import Claim
 from newsletter.sending.pace import Pace
 from newsletter.sending.write import (
     CHANGED,
+    Draft,
     Mail,
     Unwritable,
     Writer,
@@ -39,6 +41,8 @@ _SMALLEST, _LARGEST = 20, 400
 # Seconds: how often letters are looked for, and how long an empty outbox is left alone.
 _LOOK_EVERY = 0.25
 _DRY_FOR = 0.5
+# With signatures, mails are written further ahead: all signing processes are to have work.
+_SIGNED_AHEAD = 4
 # A batch should last about so long: a pause of the digest, or another digest, comes soon then.
 _BATCH_SECONDS = (0.25, 1.5)
 
@@ -46,7 +50,8 @@ _BATCH_SECONDS = (0.25, 1.5)
 class Supply:
     """What one sending loop sends next. For its thread, but `ring`.
 
-    low: so many mails should always be ready. wake: wakes the loop when signatures are done.
+    low: so many mails should always be ready; twice as many are made at once. wake: wakes the
+    loop when signatures are done.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Supply:
         self._low = low
         self._wake = wake
         self._writer = Writer(job.origin)
+        self._drafts: deque[Draft] = deque()
         self._ready: deque[Mail] = deque()
         self._signing: deque[tuple[Future[list[bytes]], list[Mail]]] = deque()
         self._put_back: list[tuple[Claim, float]] = []  # with the seconds to wait
@@ -69,9 +75,8 @@ class Supply:
     @property
     def is_dry(self) -> bool:
         """Whether nothing is held and nothing was found a moment ago."""
-        return not (self._ready or self._signing or self._put_back) and (
-            time.monotonic() < self._dry_until
-        )
+        held = self._ready or self._signing or self._drafts or self._put_back
+        return not held and time.monotonic() < self._dry_until
 
     @property
     def wait(self) -> float:
@@ -107,9 +112,10 @@ class Supply:
 
     def drop(self, digest_ids: set[int]) -> None:
         """Give back the mails of digests that are not being sent any more."""
-        kept = deque(mail for mail in self._ready if mail.digest_id not in digest_ids)
         gone = [mail.claim for mail in self._ready if mail.digest_id in digest_ids]
-        self._ready = kept
+        gone += [draft.claim for draft in self._drafts if draft.row.digest_id in digest_ids]
+        self._ready = deque(mail for mail in self._ready if mail.digest_id not in digest_ids)
+        self._drafts = deque(d for d in self._drafts if d.row.digest_id not in digest_ids)
         if gone:
             with self._job.write() as session:
                 claim.give_back(session, gone)
@@ -117,31 +123,33 @@ class Supply:
     def give_back(self) -> None:
         """All that is held, back into the queue."""
         claims = [mail.claim for mail in self._ready]
+        claims += [draft.claim for draft in self._drafts]
         claims += [mail.claim for _future, mails in self._signing for mail in mails]
         claims += [held for held, _seconds in self._put_back]
         if claims:
             with self._job.write() as session:
                 claim.give_back(session, claims)
-        self._ready.clear()
-        self._signing.clear()
-        self._put_back.clear()
+        for held in (self._ready, self._drafts, self._signing, self._put_back):
+            held.clear()
 
     def refill(self) -> None:
-        """Claim and write what is needed, in short transactions; take what was signed."""
+        """Take what was signed, claim what is needed, and write a few mails."""
         self._collect()
         seconds = time.monotonic()
         if self._job.rests():
             return
-        held = len(self._ready) + sum(len(mails) for _future, mails in self._signing)
-        wants_digests = held < max(self._low, self._batch // 2) and seconds >= self._dry_until
-        if not wants_digests and seconds - self._looked_at < _LOOK_EVERY:
-            return
-        self._looked_at = seconds
-        found = self._claim(wants_digests=wants_digests)
-        if found:
-            self._write(found)
-        elif wants_digests:
-            self._dry_until = time.monotonic() + _DRY_FOR
+        wants_digests = len(self._drafts) < self._low and seconds >= self._dry_until
+        if wants_digests or seconds - self._looked_at >= _LOOK_EVERY:
+            self._looked_at = seconds
+            found = self._claim(wants_digests=wants_digests)
+            if found:
+                self._draft(found)
+            elif wants_digests:
+                self._dry_until = time.monotonic() + _DRY_FOR
+        made = len(self._ready) + sum(len(mails) for _future, mails in self._signing)
+        wanted = self._low if self._signers is None else _SIGNED_AHEAD * self._low
+        if self._drafts and made < wanted:
+            self._write(min(self._low, len(self._drafts)))
 
     def _claim(self, *, wants_digests: bool) -> list[Claim]:
         job = self._job
@@ -185,23 +193,41 @@ class Supply:
             self._batch = max(self._batch // 2, _SMALLEST)
         self._claimed_at = seconds
 
-    def _write(self, claims: list[Claim]) -> None:
+    def _draft(self, claims: list[Claim]) -> None:
+        """Note in the journal what was claimed, and keep what may leave as drafts."""
         job = self._job
         with job.read() as session:
-            mails, unwritable = self._writer.mails(session, claims)
-            closed = _closed(session, mails)
+            drafts = self._writer.drafts(session, claims)
+            closed = _closed(session, drafts)
             number = session.scalar(select(Installation.log_number)) or 1
         # Before anything of it leaves: an older database would take these mails for unsent.
         job.journal.note(claims, log=number)
         failpoints.reached("noted")
-        if unwritable or closed:
-            with job.write() as session:
-                for row in unwritable:
-                    _unwritable(session, row, job)
-                for mail in mails:
-                    if mail.claim.id in closed:
-                        settle.look(session, mail, now=job.clock())
-        self._sign([mail for mail in mails if mail.claim.id not in closed])
+        kept = [draft for draft in drafts if draft.claim.id not in closed]
+        if closed:
+            self._let_go([draft for draft in drafts if draft.claim.id in closed])
+        letters = [draft for draft in kept if draft.letter != LetterName.DIGEST]
+        self._drafts.extendleft(reversed(letters))
+        self._drafts.extend(draft for draft in kept if draft.letter == LetterName.DIGEST)
+
+    def _let_go(self, drafts: list[Draft]) -> None:
+        made = [self._writer.write(draft) for draft in drafts]
+        with self._job.write() as session:
+            for each in made:
+                if isinstance(each, Unwritable):
+                    _unwritable(session, each, self._job)
+                else:
+                    settle.look(session, each, now=self._job.clock())
+
+    def _write(self, count: int) -> None:
+        made = [self._writer.write(self._drafts.popleft()) for _ in range(count)]
+        mails = [each for each in made if isinstance(each, Mail)]
+        if len(mails) < len(made):
+            with self._job.write() as session:
+                for each in made:
+                    if isinstance(each, Unwritable):
+                        _unwritable(session, each, self._job)
+        self._sign(mails)
 
     def _sign(self, mails: list[Mail]) -> None:
         if self._signers is None or not mails:
@@ -257,11 +283,16 @@ def _unwritable(session: Session, row: Unwritable, job: Job) -> None:
     log.error("unwritable", delivery=row.claim.id, error=type(row.error).__name__, field=field)
 
 
-def _closed(session: Session, mails: list[Mail]) -> set[int]:
-    """Those that would be given up just before the dot: to offer them would cost a connection."""
+def _closed(session: Session, drafts: list[Draft]) -> set[int]:
+    """Those that would be given up just before the dot: to offer them would cost a connection.
+
+    Of digests, only readers who are not subscribed any more are looked at; the others pass the
+    last look in all likelihood.
+    """
     by_letter: dict[LetterName, list[int]] = {}
-    for mail in mails:
-        by_letter.setdefault(mail.letter, []).append(mail.claim.id)
+    for draft in drafts:
+        if draft.letter != LetterName.DIGEST or not draft.looks_open:
+            by_letter.setdefault(LetterName(draft.letter), []).append(draft.claim.id)
     found: set[int] = set()
     for letter, numbers in by_letter.items():
         found |= gate.closed(session, letter, numbers)
