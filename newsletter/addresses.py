@@ -11,7 +11,6 @@ Three forms of one address, each for its own purpose:
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import string
 import unicodedata
@@ -46,7 +45,7 @@ class Address:
 
         A plain hash would be found by trying a list of addresses; a keyed one is not.
         """
-        return hmac.new(hash_key, b"mailbox\0" + self.mailbox.encode(), hashlib.sha256).digest()
+        return hmac.digest(hash_key, b"mailbox\0" + self.mailbox.encode(), "sha256")
 
 
 @lru_cache(maxsize=10_000)  # a send asks for each address several times

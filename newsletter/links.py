@@ -8,11 +8,16 @@ so that a rotated key does not break the mails that lie in people's mailboxes.
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Literal
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous.encoding import int_to_bytes
 
 from newsletter.errors import BadLink, ExpiredLink
 
@@ -36,9 +41,17 @@ class Links:
     def token(self, purpose: Purpose, *ids: str, at: datetime) -> str:
         """A token for `purpose` that names `ids`, signed as of `at` (aware).
 
-        The same arguments give the same token, so that a mail sent again is the same mail.
+        The same arguments give the same token, so that a mail sent again is the same mail. It is
+        the one that itsdangerous makes, but never compressed; a digest needs two for each reader.
         """
-        return _serializer(self.keys, purpose, at).dumps(list(ids))
+        # Such as all public ids: JSON has nothing to escape.
+        if len(ids) == 1 and ids[0].isascii() and ids[0].isalnum():
+            named = f'["{ids[0]}"]'.encode()
+        else:
+            named = json.dumps(ids, separators=(",", ":"), ensure_ascii=False).encode()
+        said = b"%b.%b" % (_base64(named), _moment(int(at.timestamp())))
+        signature = hmac.digest(_signing_key(self.keys[-1], purpose), said, "sha256")
+        return (said + b"." + _base64(signature)).decode()
 
     def url(self, purpose: Purpose, *ids: str, at: datetime) -> str:
         """The full address of such a link, as it stands in a mail."""
@@ -68,6 +81,26 @@ class Links:
         return tuple(ids)
 
 
+@lru_cache(maxsize=64)
+def _signing_key(key: str, purpose: Purpose) -> bytes:
+    """The key of one purpose; `_serializer` derives the same for reading."""
+    return hmac.digest(key.encode(), _salt(purpose).encode(), "sha256")
+
+
+@lru_cache(maxsize=64)
+def _moment(seconds: int) -> bytes:
+    """Seconds since 1970 as they stand in a token: a digest's readers have a few in common."""
+    return _base64(int_to_bytes(seconds))
+
+
+def _base64(raw: bytes) -> bytes:
+    return urlsafe_b64encode(raw).rstrip(b"=")
+
+
+def _salt(purpose: Purpose) -> str:
+    return f"newsletter.{purpose}"
+
+
 def _serializer(keys: tuple[str, ...], purpose: Purpose, at: datetime) -> URLSafeTimedSerializer:
     class SignerAt(TimestampSigner):
         def get_timestamp(self) -> int:
@@ -75,7 +108,7 @@ def _serializer(keys: tuple[str, ...], purpose: Purpose, at: datetime) -> URLSaf
 
     return URLSafeTimedSerializer(
         list(keys),
-        salt=f"newsletter.{purpose}",
+        salt=_salt(purpose),
         signer=SignerAt,
         signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
     )

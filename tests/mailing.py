@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
@@ -11,10 +11,9 @@ from sqlalchemy.orm import Session
 
 from newsletter import consent, store
 from newsletter.links import Links
-from newsletter.sending import claim, queue
+from newsletter.sending import claim, lease, queue
 from newsletter.sending.write import Mail, Origin, mails
 
-LEASE = timedelta(minutes=15)
 HASH_KEY = b"h" * 32
 ORIGIN = Origin(Links("https://news.example.org", ("s" * 40,)), HASH_KEY)
 
@@ -68,22 +67,38 @@ def queue_all(session: Session, digest: store.Digest, now: datetime) -> None:
         pass
 
 
+def worker(session: Session, now: datetime, name: str = "me", seconds: float = 900) -> None:
+    """A worker that holds a lease for so long; one that is over for a negative number."""
+    session.merge(store.Worker(public_id=name, host="h", pid=1, started_at=now, seen_at=now))
+    session.flush()
+    lease.renew(session, name, seconds)
+
+
 def claimed_mail(session: Session, digest: store.Digest, now: datetime) -> Mail:
     """The digest's next mail, claimed and written."""
-    held = claim.digest(session, digest.id, "me", limit=1, now=now, lease=LEASE)
+    held = claim.digest(session, digest.id, "me", limit=1, now=now)
     written, unwritable = mails(session, held, ORIGIN)
     assert not unwritable
     return written[0]
 
 
-def many_readers(session: Session, publication: store.Publication, n: int, now: datetime) -> None:
-    """Confirmed readers reader-0@example.net, reader-1@..., made quickly."""
-    addresses = [f"reader-{number}@example.net" for number in range(n)]
+def many_readers(
+    session: Session,
+    publication: store.Publication,
+    n: int,
+    now: datetime,
+    domain: str = "example.net",
+) -> None:
+    """Confirmed readers reader-0@example.net, reader-1@..., made quickly.
+
+    domain: "{}" in it is the reader's number.
+    """
+    addresses = [f"reader-{number}@{domain.format(number)}" for number in range(n)]
     session.execute(
         insert(store.Subscriber),
         [{"address": text, "address_key": text, "created_at": now} for text in addresses],
     )
-    made = select(store.Subscriber.id).where(store.Subscriber.address.like("reader-%@example.net"))
+    made = select(store.Subscriber.id).where(store.Subscriber.address.like("reader-%@%"))
     session.execute(
         insert(store.Subscription),
         [

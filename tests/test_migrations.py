@@ -15,6 +15,7 @@ from sqlalchemy import Engine, Text, inspect, select, text
 from newsletter import consent, store
 from newsletter.errors import SchemaError
 from newsletter.resources import resource_dir
+from newsletter.sending import claim
 from newsletter.store import schema
 
 HASH_KEY = b"h" * 32
@@ -282,6 +283,13 @@ def test_what_was_held_before_the_leases_moved_is_taken_back(
     store.migrate(empty)
     assert differences(empty) == []
     assert rows() == before
+    with store.transaction(empty) as session:
+        claim.reap(session, now)
+        found = session.execute(select(store.Delivery.message_id, store.Delivery.state))
+        after = {row.message_id: row.state for row in found}
+    taken_back = {"<claimed@example.org>": "queued", "<armed@example.org>": "uncertain"}
+    unchanged = {f"<{state}@example.org>": str(state) for state in store.DeliveryState}
+    assert after == unchanged | taken_back
 
 
 @pytest.mark.parametrize("revision", revisions()[:-1])

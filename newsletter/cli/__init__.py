@@ -1,7 +1,8 @@
 """The command line: `newsletter`, for operators and their scripts.
 
 Exit codes are stable: 0 done, 1 it could not be done, 2 the command was written wrongly, 3 some
-mail was not delivered, 4 the consent log does not verify, 5 the settings, 6 the database's schema.
+mail was not delivered, 4 the consent log does not verify, 5 the settings, 6 the database's schema,
+7 a digest was paused for what an operator has to look into.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ COMMANDS = {
     ),
     "serve": Lazy("newsletter.cli.serve:serve", "Run the web app and the worker.", _SET_UP),
     "worker": Lazy("newsletter.cli.worker:worker", "Run the sending worker alone.", _SET_UP),
+    "dkim": Lazy("newsletter.cli.dkim:dkim", "The keys that sign the mails.", _SET_UP),
     "demo": Lazy("newsletter.cli.demo:demo", "See the whole journey, on your machine.", _SET_UP),
     "publication": Lazy(
         "newsletter.cli.publication:publication", "What people subscribe to.", _WRITE
@@ -38,6 +40,10 @@ COMMANDS = {
     "pause": Lazy("newsletter.cli.pause:pause", "Hold a digest that is being sent.", _SEND),
     "resume": Lazy("newsletter.cli.pause:resume", "Go on with a paused digest.", _SEND),
     "status": Lazy("newsletter.cli.status:status", "How far the sending is.", _SEND),
+    "deliveries": Lazy(
+        "newsletter.cli.deliveries:deliveries", "What became of each mail of a digest.", _SEND
+    ),
+    "retry": Lazy("newsletter.cli.retry:retry", "Send failed or uncertain mails again.", _SEND),
     "backup": Lazy("newsletter.cli.backup:backup", "Copy the live database.", _KEEP),
     "secret": Lazy("newsletter.cli.secret:secret", "Change the key that signs links.", _KEEP),
     "recover": Lazy(

@@ -17,6 +17,7 @@ from newsletter.cli.group import NounGroup
 from newsletter.cli.installation import load_settings
 from newsletter.config import SECRETS, Loaded
 from newsletter.errors import ConfigError
+from newsletter.mail import dkim_key
 
 _HIDDEN = "(hidden)"
 
@@ -39,6 +40,7 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
     """
     try:
         loaded = load_settings()
+        dkim_key.active(loaded.settings)
     except ConfigError as error:
         if not as_json:
             raise

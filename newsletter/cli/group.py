@@ -22,6 +22,8 @@ from newsletter.errors import ConfigError, NewsletterError
 
 # The exit code when some mail did not get to where it should; our errors carry the other codes.
 NOT_DELIVERED = 3
+# When a digest was paused, not by an operator, and waits for one.
+STANDS_STILL = 7
 
 
 @dataclass(frozen=True)

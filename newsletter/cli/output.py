@@ -115,6 +115,33 @@ def emit_table(
         emit_lines(_aligned([[title.upper() for title in titles], *cells]))
 
 
+def emit_stream(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    nothing: str,
+) -> None:
+    """A listing of any number of rows, of which some hundred are held at a time.
+
+    The same as emit_table, but: JSON is a line for each row, without an array around them; people
+    get aligned lines on a terminal too, whose columns can grow wider further down.
+    """
+    if as_json:
+        emit_lines(as_json_text(dict(row)) for row in rows)
+        return
+    rest = iter(rows)
+    widths = [len(name) for name in columns]
+    head = [[name.replace("_", " ").upper() for name in columns]]
+    while piece := [
+        [cell(row.get(name)) for name in columns] for row in islice(rest, _LINES_AT_ONCE)
+    ]:
+        emit_lines(_aligned([*head, *piece], widths))
+        head = []
+    if head:
+        click.echo(nothing, err=True)
+
+
 def emit_record(record: Mapping[str, Any], *, as_json: bool) -> None:
     """One thing: its fields below each other."""
     if as_json:
@@ -133,8 +160,11 @@ def _json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "[]" if waiting is None else f"{waiting}]"
 
 
-def _aligned(table: list[list[str]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+def _aligned(table: list[list[str]], widths: list[int] | None = None) -> Iterator[str]:
+    """widths: at least so wide; made wider where the table needs it."""
+    widths = [0] * len(table[0]) if widths is None else widths
+    for row in table:
+        widths[:] = map(max, widths, map(len, row))
     for row in table:
         yield "  ".join(f"{text:<{w}}" for text, w in zip(row, widths, strict=True)).rstrip()
 

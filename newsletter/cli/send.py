@@ -8,18 +8,21 @@ from typing import Any
 import click
 
 from newsletter import logs, store
-from newsletter.cli import installation, output
-from newsletter.cli.group import NOT_DELIVERED
+from newsletter.cli import display, installation, output, picture
+from newsletter.cli.group import NOT_DELIVERED, STANDS_STILL
 from newsletter.cli.naming import digest_argument, find
-from newsletter.cli.progress import progress
+from newsletter.cli.picture import Look, Rate
 from newsletter.cli.signing import signed
-from newsletter.errors import LogFault
+from newsletter.errors import LogFault, NewsletterError
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import audience, queue, status
-from newsletter.worker import Sender, smtp_transport, stop_on_signals
+from newsletter.worker import Sender, beat, smtp_pool, stop_on_signals
 
-_SETTLED = ("accepted", "failed", "skipped", "uncertain")
-_FINE = ("accepted", "skipped")
+
+class StandsStill(NewsletterError):
+    """The digest was paused for a reason that an operator has to look into."""
+
+    exit_code = STANDS_STILL
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -56,9 +59,11 @@ def send(
 ) -> None:
     """Send an approved digest, with a progress bar, until only mails that were put off are left.
 
-    Nobody gets it twice: a second send goes on with what is left. Exit code 0 when every mail was
-    accepted or skipped with a reason, 3 when some are not out, failed or uncertain; 4, and nothing
-    is sent, when the consent log has a fault. Ctrl-C stops cleanly; the same command goes on.
+    Nobody gets it twice: a second send goes on with what is left, and other workers may help. Exit
+    code 0 when every mail was accepted or skipped with a reason, 3 when some are not out, failed or
+    uncertain; 4, and nothing is sent, when the consent log has a fault; 7 when the relay refused
+    what is no single reader's matter, and the digest waits for you. Ctrl-C stops cleanly, the same
+    command goes on; a second Ctrl-C does not wait for the relay's last answers.
 
     \b
     newsletter send 7 --dry-run
@@ -91,13 +96,11 @@ def _say_audience(here: installation.Installation, digest_id: int, *, as_json: b
 def _leave_to_worker(
     here: installation.Installation, digest_id: int, at: datetime | None, *, as_json: bool
 ) -> None:
-    now = installation.now()
     signed(here)
-    with store.transaction(here.engine) as session:
-        queue.begin(session, find(session, digest_id), now=now, at=at)
+    _begin(here, digest_id, at)
     with store.reading(here.engine) as session:
         state = find(session, digest_id).state
-        has_worker = bool(status.overview(session, now)["workers"])
+        has_worker = beat.alive(session) > 0
     if as_json:
         output.emit_json({"digest": digest_id, "state": state, "send_at": at})
     elif at is None or state != store.DigestState.APPROVED:
@@ -112,26 +115,38 @@ def _leave_to_worker(
         )
 
 
+def _begin(here: installation.Installation, digest_id: int, at: datetime | None = None) -> None:
+    """Raises StandsStill for a digest that was paused, but not by an operator."""
+    with store.transaction(here.engine) as session:
+        digest = find(session, digest_id)
+        if digest.state == store.DigestState.PAUSED and digest.pause_reason:
+            raise StandsStill(
+                f"Digest {digest_id} was paused: {output.clean(digest.pause_reason)}\n"
+                f"When that is mended, go on with: newsletter resume {digest_id}"
+            )
+        queue.begin(session, digest, now=installation.now(), at=at)
+
+
 def _send_now(
     here: installation.Installation, digest_id: int, *, wait: bool, as_json: bool
 ) -> None:
     logs.configure_beside_a_person(here.settings.log_level)
-    transport = smtp_transport(here.settings)
+    pool = smtp_pool(here.settings)
     signed(here)
-    with store.transaction(here.engine) as session:
-        queue.begin(session, find(session, digest_id), now=installation.now())
+    _begin(here, digest_id)
     with store.reading(here.engine) as session:
         expected = audience.not_queued_yet(session, find(session, digest_id))
         expected += status.of_digest(session, digest_id)["total"]
     fault: LogFault | None = None
-    with stop_on_signals() as stop, progress("sending") as report:
+    rate = Rate()
+    with stop_on_signals() as stop, display.on_standard_error(lambda _: "sending") as show:
 
         def tell(found: dict[str, Any]) -> None:
-            done = sum(found["counts"][state] for state in _SETTLED)
-            report(done, max(expected, found["total"]))
+            done = Look(found, expected).done
+            show([Look(found, expected, rate.of(done))])
 
         try:
-            Sender(here.engine, here.settings, transport).run(
+            Sender(here.engine, here.settings, pool).run(
                 stop, until_idle=True, digest_id=digest_id, wait=wait, progress=tell
             )
         except RelayProblem as error:
@@ -146,23 +161,35 @@ def _send_now(
         output.emit_json(found)
     else:
         _say_result(found)
+    if code := _exit_code(found, fault):
+        click.get_current_context().exit(code)
+
+
+def _exit_code(found: dict[str, Any], fault: LogFault | None) -> int:
     if fault is not None:
-        click.get_current_context().exit(fault.exit_code)
-    if not _all_fine(found):
-        click.get_current_context().exit(NOT_DELIVERED)
+        return fault.exit_code
+    if found["pause_reason"]:
+        return STANDS_STILL
+    return 0 if Look(found, found["total"]).is_fine else NOT_DELIVERED
 
 
 def _say_result(found: dict[str, Any]) -> None:
+    number = found["digest"]
     counts = {name: count for name, count in found["counts"].items() if count}
     click.echo(
-        f"Digest {found['digest']} is {found['state']}: "
+        f"Digest {number} is {found['state']}: "
         f"{output.cell(counts) or 'no mail'}; in all {found['total']}"
     )
-    if counts.get("deferred"):
+    if found["pause_reason"]:
+        click.echo(f"It was paused: {picture.reason(found)}")
+        click.echo(
+            f"When that is mended: newsletter resume {number}, then newsletter send {number}"
+        )
+    elif counts.get("deferred"):
         click.echo("What was put off is tried again by a worker, or by the same command.")
-
-
-def _all_fine(found: dict[str, Any]) -> bool:
-    """Whether everybody has a row, and each row a good end."""
-    is_over = found["state"] in (store.DigestState.SENT, store.DigestState.CANCELLED)
-    return is_over and bool(sum(found["counts"][state] for state in _FINE) == found["total"])
+    for state in ("failed", "uncertain"):
+        if counts.get(state):
+            click.echo(
+                f"{state}: see newsletter deliveries {number} --state {state}; "
+                f"to try again, newsletter retry {number} --{state}"
+            )

@@ -18,7 +18,7 @@ from newsletter.cli import installation
 from newsletter.errors import NewsletterError
 from newsletter.sending import standing
 from newsletter.web import Server, create_app, make_server
-from newsletter.worker import run_worker
+from newsletter.worker import Stop, run_worker
 
 
 class CannotListen(NewsletterError):
@@ -36,9 +36,11 @@ class CannotListen(NewsletterError):
 def serve(*, host: str | None, port: int | None, no_worker: bool) -> None:
     """Run the web app on a production server, and the sending worker beside it.
 
-    SIGTERM and Ctrl-C end it cleanly: requests and mails that are under way are finished. Put a
-    reverse proxy with TLS before it. Without smtp_url nothing is sent. While the consent log has a
-    fault nobody is signed up and nothing is sent, and it says what to do; leaving always works.
+    SIGTERM and Ctrl-C end it cleanly: requests are finished, and the relay has stop_grace seconds
+    to answer the mails whose last step began; a second one does not wait for it, which can leave
+    some uncertain. Put a reverse proxy with TLS before it. Without smtp_url nothing is sent. While
+    the consent log has a fault nobody is signed up and nothing is sent, and it says what to do;
+    leaving always works.
 
     \b
     newsletter serve
@@ -57,9 +59,10 @@ def serve(*, host: str | None, port: int | None, no_worker: bool) -> None:
         if fault := standing.take_up(here.engine, settings):
             click.echo(f"Note: sign-up and sending stand still. {fault}", err=True)
         click.echo(f"{settings.base_url} is served on {server.url}; Ctrl-C ends it.", err=True)
-        with _closed_by_signals(server):
+        stop = Stop()
+        with _closed_by_signals(server, stop):
             if has_worker:
-                _run_both(here, server)
+                _run_both(here, server, stop)
             else:
                 server.run()
 
@@ -80,9 +83,8 @@ def _listen(here: installation.Installation, host: str, port: int) -> Server:
         ) from error
 
 
-def _run_both(here: installation.Installation, server: Server) -> None:
+def _run_both(here: installation.Installation, server: Server, stop: Stop) -> None:
     """Serve and send until the server is closed; raises what ended the worker before that."""
-    stop = threading.Event()
     ended_by: list[Exception] = []
 
     def work() -> None:
@@ -91,6 +93,7 @@ def _run_both(here: installation.Installation, server: Server) -> None:
         except Exception as error:  # handed to the main thread, which ends the process with it
             ended_by.append(error)
         finally:
+            stop.set()
             server.close()
 
     worker = threading.Thread(target=work, name="worker")
@@ -98,15 +101,24 @@ def _run_both(here: installation.Installation, server: Server) -> None:
     try:
         server.run()
     finally:
-        stop.set()
+        # Set already but for a fault of the server's; a signal that comes while this thread sets
+        # it would wait for it for ever.
+        if not stop.is_set():
+            stop.set()
         worker.join()
     if ended_by:
         raise ended_by[0]
 
 
 @contextmanager
-def _closed_by_signals(server: Server) -> Iterator[None]:
+def _closed_by_signals(server: Server, stop: Stop) -> Iterator[None]:
+    """SIGTERM and SIGINT end both, the first one with patience; a second one with none."""
+
     def close(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            stop.at_once.set()
+        else:
+            stop.set()
         server.close()
 
     before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from newsletter import store
-from newsletter.cli import installation, output
+from newsletter.cli import display, installation, output, picture
+from newsletter.cli.group import NOT_DELIVERED
 from newsletter.sending import status as sending
 from newsletter.store.count import replies
 
@@ -17,18 +18,34 @@ _UNDER_WAY = ("queued", "claimed", "armed")
 
 @click.command()
 @click.argument("digest_id", metavar="[ID]", required=False, type=int)
+@click.option("--watch", is_flag=True, help="Look on until nothing is being sent any more.")
+@click.option(
+    "--wait", is_flag=True, help="With --watch: until the mails that were put off are out too."
+)
 @output.json_option
-def status(*, digest_id: int | None, as_json: bool) -> None:
+def status(*, digest_id: int | None, watch: bool, wait: bool, as_json: bool) -> None:
     """Show digests, the outbox, letters that hang, and whether a worker runs; or one digest.
 
     The states of a mail: queued, claimed (a worker has it), armed (its last step began), accepted
     (the relay took it), deferred (it will be tried again), failed, skipped (with a reason),
     uncertain (the line broke at the last step; nobody knows, so it is not sent again).
 
+    --watch shows what is being sent as `newsletter send` does, whoever does it: live on a terminal,
+    elsewhere a line now and then, with --json each a JSON object. It ends by itself when all is out
+    but what was put off, or when no process has been there for 15 seconds to send: with exit code 0
+    if every mail was accepted or skipped with a reason, else with 3. Ctrl-C ends the look, not the
+    sending.
+
     \b
     newsletter status
     newsletter status 7 --json
+    newsletter status --watch
     """
+    if wait and not watch:
+        raise click.UsageError("--wait goes with --watch.")
+    if watch:
+        _watch(digest_id, wait=wait, as_json=as_json)
+        return
     with installation.opened() as here, store.reading(here.engine) as session:
         if digest_id is None:
             overview = sending.overview(session, installation.now())
@@ -44,12 +61,38 @@ def status(*, digest_id: int | None, as_json: bool) -> None:
         _show_one(overview, said)
 
 
+def _watch(digest_id: int | None, *, wait: bool, as_json: bool) -> None:
+    # What only looking on needs.
+    from newsletter.cli.watching import Watch  # noqa: PLC0415
+    from newsletter.worker import stop_on_signals  # noqa: PLC0415
+
+    with installation.opened() as here:
+        shown = display.on_standard_output(lambda look: f"digest {look.number}", as_json=as_json)
+        with stop_on_signals() as stop, shown as show:
+            looks = Watch(here.engine, digest_id, wait=wait).run(show, stop)
+    if stop.is_set():
+        return
+    if not looks:
+        click.echo("Nothing is being sent.", err=True)
+    for look in looks:
+        if look.is_sending and (look.only_put_off or not look.senders):
+            click.echo(
+                f"Digest {look.number} goes on with newsletter worker, or newsletter send "
+                f"{look.number}.",
+                err=True,
+            )
+    if not all(look.is_fine for look in looks):
+        click.get_current_context().exit(NOT_DELIVERED)
+
+
 def _show_one(found: dict[str, Any], said: list[dict[str, Any]]) -> None:
     counts = found["counts"]
-    output.emit_record(
-        {"digest": found["digest"], "state": found["state"], "mails": found["total"], **counts},
-        as_json=False,
-    )
+    record = {"digest": found["digest"], "state": found["state"], "mails": found["total"], **counts}
+    if found["state"] == store.DigestState.PAUSED:
+        record["paused"] = picture.reason(found)
+    if worst := picture.worst_domain(found):
+        record["worst_domain"] = worst
+    output.emit_record(record, as_json=False)
     if said:
         click.echo()
         columns = ["mails", "state", "reason", "code", "reply"]
@@ -77,6 +120,12 @@ def _show_all(found: dict[str, Any]) -> None:
         as_json=False,
         nothing="No digest is approved, being sent or sent.",
     )
+    for each in found["digests"]:
+        if each["pause_reason"]:
+            click.echo(
+                f"Digest {each['digest']} was paused: {picture.reason(each)}\n"
+                f"When that is mended: newsletter resume {each['digest']}"
+            )
     click.echo()
     output.emit_record(
         {

@@ -14,7 +14,7 @@ from newsletter.digests.approve import frozen_now
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import queue
 from newsletter.store import Delivery, DeliveryState
-from newsletter.worker import Sender, smtp_transport, stop_on_signals
+from newsletter.worker import Sender, smtp_pool, stop_on_signals
 
 
 @click.command()
@@ -34,7 +34,7 @@ def test(ctx: click.Context, *, digest_id: int, address: str, as_json: bool) -> 
     to = parse(address)
     with installation.opened() as here:
         logs.configure_beside_a_person(here.settings.log_level)
-        transport = smtp_transport(here.settings)
+        pool = smtp_pool(here.settings)
         note = signed(here)
         with store.transaction(here.engine) as session:
             digest = find(session, digest_id)
@@ -45,7 +45,7 @@ def test(ctx: click.Context, *, digest_id: int, address: str, as_json: bool) -> 
             made = queue.test(session, digest, to, installation.now(), frozen=frozen)
         try:
             with stop_on_signals() as stop:
-                sender = Sender(here.engine, here.settings, transport)
+                sender = Sender(here.engine, here.settings, pool)
                 sender.run(stop, until_idle=True, digests=False)
         except RelayProblem as error:
             click.echo(f"The relay does not take mail: {output.clean(str(error))}", err=True)

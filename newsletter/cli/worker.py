@@ -6,23 +6,25 @@ import click
 
 from newsletter.cli import installation
 from newsletter.sending import standing
-from newsletter.worker import run_worker, smtp_transport, stop_on_signals
+from newsletter.worker import run_worker, smtp_pool, stop_on_signals
 
 
 @click.command()
 def worker() -> None:
     """Send what is to be sent: people's own letters first, then digests; until it is stopped.
 
-    SIGTERM and Ctrl-C end it cleanly: mails that are under way are finished. Several workers can
-    run at once, on several machines with PostgreSQL. It signs the consent log as checkpoint_every
-    says. Exit code 4, and nothing is sent, when the log has a fault at the start; one that shows
-    later makes it wait until the log is mended.
+    SIGTERM and Ctrl-C end it cleanly: it begins nothing more, and the relay has stop_grace seconds
+    to answer the mails whose last step began. A second one does not wait for it, which can leave as
+    many mails uncertain as there are connections. Several workers can run at once, on several
+    machines with PostgreSQL. It signs the consent log as checkpoint_every says. Exit code 4, and
+    nothing is sent, when the log has a fault at the start; one that shows later makes it wait until
+    the log is mended.
 
     \b
     newsletter worker
     """
     with installation.opened() as here:
-        smtp_transport(here.settings)  # says what is missing before it says that it runs
+        smtp_pool(here.settings)  # says what is missing before it says that it runs
         fault = standing.take_up(here.engine, here.settings)
         if fault is not None:
             raise fault

@@ -26,6 +26,7 @@ from newsletter.errors import NewsletterError
 from newsletter.i18n import is_right_to_left, locale_of, translations
 from newsletter.mail.colors import DARK_GROUND, palette
 from newsletter.mail.message import clean_line
+from newsletter.mail.quoted import Pieces
 from newsletter.resources import resource_dir
 
 TEXT_WIDTH = 72
@@ -49,6 +50,11 @@ class Letter:
     text: str
     html: str
 
+    @property
+    def pieces(self) -> tuple[Pieces, Pieces]:
+        """Text and HTML as they are encoded: in one piece, since nothing is known of slots."""
+        return (self.text,), (self.html,)
+
 
 def render(name: str, language: str, values: Mapping[str, object]) -> Letter:
     """The letter called `name`, in `language` (a BCP 47 tag), with `values` in it.
@@ -60,22 +66,71 @@ def render(name: str, language: str, values: Mapping[str, object]) -> Letter:
 
     Raises LetterError naming what is missing.
     """
-    folder = _FOLDERS.get(name, name)
-    environment = _environment(language)
-    try:
-        subject, text, html = (
-            environment.get_template(f"{folder}/{part}").render(values)
-            for part in ("subject.txt", "body.txt", "body.html")
+    return of_files(language).render(name, values)
+
+
+class Templates:
+    """The templates of all letters, in one language.
+
+    sources: their texts by file name ("digest/body.txt"); None for the files as they are now.
+    """
+
+    def __init__(self, language: str, sources: Mapping[str, str] | None = None) -> None:
+        self._environment = _environment(
+            language,
+            jinja2.FileSystemLoader(resource_dir("templates") / "mail")
+            if sources is None
+            else jinja2.DictLoader(sources),
         )
-        styled = _styled(html, _accent(values), language)
-    except (jinja2.TemplateError, css_inline.InlineError, OSError) as error:
-        raise LetterError(f"The letter {name} cannot be written: {error!r}") from error
-    return Letter(subject=clean_line(subject), text=_tidy(text), html=styled)
+        self._styles = lru_cache(maxsize=64)(self._find_styles)
+
+    def render(self, name: str, values: Mapping[str, object]) -> Letter:
+        """As the function `render`."""
+        folder = _FOLDERS.get(name, name)
+        try:
+            subject, text, html = (
+                self._environment.get_template(f"{folder}/{part}").render(values)
+                for part in ("subject.txt", "body.txt", "body.html")
+            )
+            styled = self._styled(html, _accent(values))
+        except (jinja2.TemplateError, css_inline.InlineError, OSError) as error:
+            raise LetterError(f"The letter {name} cannot be written: {error!r}") from error
+        return Letter(subject=clean_line(subject), text=_tidy(text), html=styled)
+
+    def sources(self) -> dict[str, str]:
+        """The texts of all of them, as `Templates` takes them."""
+        loader = self._environment.loader
+        assert loader is not None  # noqa: S101 - both kinds of environment have one
+        names = self._environment.list_templates()
+        return {name: loader.get_source(self._environment, name)[0] for name in names}
+
+    def _styled(self, html: str, accent: str) -> str:
+        """Every rule of style.css into the elements it is for, those of media.css into the head."""
+        inliner, media = self._styles(accent)
+        return inliner.inline(html).replace(_STYLES_HERE, media, 1)
+
+    def _find_styles(self, accent: str) -> tuple[css_inline.CSSInliner, str]:
+        values = {"colors": palette(accent), "dark_ground": DARK_GROUND}
+        style, media = (
+            self._environment.get_template(f"_layout/{name}").render(values)
+            for name in ("style.css", "media.css")
+        )
+        # By default it would read stylesheets that a document links to, local files among them.
+        inliner = css_inline.CSSInliner(
+            load_remote_stylesheets=False, keep_style_tags=False, extra_css=style
+        )
+        return inliner, f"<style>\n{media}\n</style>"
 
 
-def wrap(text: str, indent: str = "") -> str:
+@lru_cache(maxsize=64)
+def of_files(language: str) -> Templates:
+    """The templates that are installed, in `language`."""
+    return Templates(language)
+
+
+def wrap(text: object, indent: str = "") -> str:
     """Paragraphs of `text` in lines of at most 72 characters; what has no blank stays whole."""
-    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()))
+    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", str(text).strip()))
     return "\n\n".join(
         textwrap.fill(
             paragraph,
@@ -100,11 +155,10 @@ def _accent(values: Mapping[str, object]) -> str:
     return str(getattr(publication, "accent_color", ""))
 
 
-@lru_cache(maxsize=64)
-def _environment(language: str) -> jinja2.Environment:
+def _environment(language: str, loader: jinja2.BaseLoader) -> jinja2.Environment:
     """Jinja for one language. The sandbox is a second wall: templates only read values."""
     environment = ImmutableSandboxedEnvironment(
-        loader=jinja2.FileSystemLoader(resource_dir("templates") / "mail"),
+        loader=loader,
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=jinja2.StrictUndefined,
         extensions=[InternationalizationExtension],
@@ -127,7 +181,7 @@ def _environment(language: str) -> jinja2.Environment:
     }
     environment.filters |= {
         "wrap": wrap,
-        "line": clean_line,
+        "line": lambda text: clean_line(str(text)),
         "day": lambda iso: _day(iso, language),
         "color": palette,
     }
@@ -153,24 +207,3 @@ def _day(iso: str, language: str) -> str:
         return format_date(date.fromisoformat(iso[:10]), "long", locale_of(language))
     except ValueError:
         return iso
-
-
-def _styled(html: str, accent: str, language: str) -> str:
-    """Every rule of style.css into the elements it is for, those of media.css into the head."""
-    inliner, media = _styles(accent, language)
-    return inliner.inline(html).replace(_STYLES_HERE, media, 1)
-
-
-@lru_cache(maxsize=256)
-def _styles(accent: str, language: str) -> tuple[css_inline.CSSInliner, str]:
-    environment = _environment(language)
-    values = {"colors": palette(accent), "dark_ground": DARK_GROUND}
-    style, media = (
-        environment.get_template(f"_layout/{name}").render(values)
-        for name in ("style.css", "media.css")
-    )
-    # By default it would read stylesheets that a document links to, local files among them.
-    inliner = css_inline.CSSInliner(
-        load_remote_stylesheets=False, keep_style_tags=False, extra_css=style
-    )
-    return inliner, f"<style>\n{media}\n</style>"

@@ -1,8 +1,9 @@
 """A real SMTP receiver on loopback, for the demo and for tests: takes everything, keeps it.
 
 It runs an asyncio loop in a thread of its own and speaks enough of RFC 5321 that any client can
-talk to it: PIPELINING, 8BITMIME, SMTPUTF8, SIZE, and on wish STARTTLS and AUTH PLAIN. It answers
-as a script says, to show what a sender does when a relay refuses, hangs up or talks nonsense.
+talk to it: PIPELINING, 8BITMIME, SMTPUTF8, SIZE, and on wish STARTTLS, AUTH PLAIN and LOGIN. It
+answers as a script says, to show what a sender does when a relay refuses, hangs up, dawdles or
+talks nonsense.
 Not for the open network: it relays nothing and checks nobody.
 """
 
@@ -27,10 +28,11 @@ Script = Callable[[str, str], str | None]
 
 @dataclass(frozen=True)
 class Login:
-    """What AUTH PLAIN must say."""
+    """What AUTH must say, and by which methods."""
 
     user: str
     password: str
+    methods: tuple[str, ...] = ("PLAIN", "LOGIN")
 
 
 class Sink:
@@ -38,13 +40,17 @@ class Sink:
 
     folder: where each mail is written as NNNNNN.eml, its bytes as received; None keeps them in
         memory only. A mail is on disk before it is answered.
-    reply: asked at each stage ("connect", "ehlo", "starttls", "auth", "mail", "rcpt", "data",
-        "dot", "rset") with its argument (the address for mail and rcpt, the first recipient for
-        data and dot). None means yes; a text is said instead ("451 4.7.1 later"), and a mail is
-        taken only if it begins with 2; "drop" hangs up; "take-drop" takes the mail and hangs up
-        without a word; "silence" says nothing. It runs in the sink's thread.
+    reply: asked at each stage ("connect", "ehlo", "helo", "starttls", "auth", "mail", "rcpt",
+        "data", "body", "dot", "rset") with its argument (the address for mail and rcpt, the first
+        recipient for data, body and dot); "body" is when a part of a mail is there and its end is
+        not. None means yes (for body: nothing); a text is said instead ("451 4.7.1 later"), and a
+        mail is taken only if it begins with 2, or is "after" or "slowly" such a text; "drop" hangs
+        up; "take-drop" takes the mail and hangs up without a word; "silence" says nothing any
+        more; "after 0.5 250 ok" says it half a second later; "slowly 0.1 250 ok" says it byte by
+        byte, so many seconds between them; "endless 250-x" says that line without end. It runs in
+        the sink's thread.
     tls: offers STARTTLS with this context. login: asks for AUTH before MAIL.
-    smtputf8: whether it offers SMTPUTF8.
+    smtputf8, pipelining: whether it offers SMTPUTF8 and PIPELINING. size: of a mail, in bytes.
     """
 
     def __init__(
@@ -57,12 +63,16 @@ class Sink:
         tls: ssl.SSLContext | None = None,
         login: Login | None = None,
         smtputf8: bool = True,
+        pipelining: bool = True,
+        size: int = 50_000_000,
     ) -> None:
         self.folder = folder
         self.reply = reply
         self.tls = tls
         self.login = login
         self.smtputf8 = smtputf8
+        self.pipelining = pipelining
+        self.size = size
         self.received: list[Received] = []
         self.connections = 0
         self._host = host
@@ -152,13 +162,14 @@ class Sink:
         return self.reply(stage, argument) if self.reply else None
 
     @property
-    def wants_login(self) -> bool:
-        """Whether MAIL needs AUTH first."""
-        return self.login is not None
+    def methods(self) -> tuple[str, ...]:
+        """How to log in before MAIL; none when nobody needs to."""
+        return self.login.methods if self.login else ()
 
     def admits(self, user: str, password: str) -> bool:
         """Whether AUTH said the right thing."""
-        return self.login is None or self.login == Login(user, password)
+        login = self.login
+        return login is None or (login.user, login.password) == (user, password)
 
     def take(self, sender: str, recipients: tuple[str, ...], raw: bytes) -> None:
         """Keep one mail."""

@@ -7,11 +7,13 @@ import base64
 import binascii
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from newsletter.mail.sink_voice import Voice, is_yes
+
 _MAX_COMMAND = 2048  # RFC 6531 §3.4 raises MAIL and RCPT to 522; AUTH is longer
-_MAX_MAIL = 50_000_000
 _MAX_RECIPIENTS = 100  # RFC 5321 §4.5.3.1.8
 _MAX_ERRORS = 20
 _PATH = re.compile(r"(?:FROM|TO): ?<([^<>\s]*)>(?: .*)?", re.IGNORECASE)
@@ -32,6 +34,8 @@ class Keeper(Protocol):
 
     tls: ssl.SSLContext | None
     smtputf8: bool
+    pipelining: bool
+    size: int
 
     def opened(self, session: Session) -> None: ...
     def closed(self, session: Session) -> None: ...
@@ -39,7 +43,7 @@ class Keeper(Protocol):
     def take(self, sender: str, recipients: tuple[str, ...], raw: bytes) -> None: ...
     def admits(self, user: str, password: str) -> bool: ...
     @property
-    def wants_login(self) -> bool: ...
+    def methods(self) -> tuple[str, ...]: ...
 
 
 class Session(asyncio.Protocol):
@@ -48,9 +52,12 @@ class Session(asyncio.Protocol):
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._transport: asyncio.Transport | None = None
+        self._voice = Voice(self.hang_up)
         self._buffer = bytearray()
         self._searched = 0  # how far the buffer was looked through for the end of the mail
         self._in_mail = False
+        self._half_told = False  # the script was asked about the beginning of this mail
+        self._prompt: Callable[[str], None] | None = None  # takes the next line: AUTH goes on
         self._encrypted = self._encrypting = self._admitted = False
         self._errors = 0
         self._sender: str | None = None
@@ -59,6 +66,7 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a client is there, or its TLS handshake is done."""
         self._transport = cast(asyncio.Transport, transport)  # what loop.create_server gives
+        self._voice.transport = self._transport
         if not self._encrypted:
             self._keeper.opened(self)
             self._answer("connect", "", "220 sink ESMTP")
@@ -79,9 +87,14 @@ class Session(asyncio.Protocol):
         self._read_on()
 
     def _read_on(self) -> None:
+        if self._voice.silent:  # a server that answers nothing to one command answers none after it
+            self._buffer.clear()
+            return
         if self._encrypting:  # the encrypted transport is not there yet to answer through
             return
         while self._buffer and self._transport and not self._transport.is_closing():
+            if self._voice.silent:
+                return
             if not (self._mail_ended() if self._in_mail else self._command_ended()):
                 return
 
@@ -89,11 +102,15 @@ class Session(asyncio.Protocol):
         end = self._buffer.find(b"\n")
         if end < 0 or end > _MAX_COMMAND:
             if len(self._buffer) > _MAX_COMMAND:
-                self._say("500 5.5.2 line too long")
+                self._voice.say("500 5.5.2 line too long")
                 self.hang_up()
             return False
         line = bytes(self._buffer[:end]).rstrip(b"\r").decode("utf-8", "replace")
         del self._buffer[: end + 1]
+        if self._prompt is not None:
+            prompt, self._prompt = self._prompt, None
+            prompt(line)
+            return True
         verb, _, argument = line.partition(" ")
         command = getattr(self, f"_on_{verb.lower()}", None) if verb.isalpha() else None
         if command is None:
@@ -110,13 +127,18 @@ class Session(asyncio.Protocol):
             end = self._buffer.find(b"\r\n.\r\n", self._searched)
             if end < 0:
                 self._searched = max(0, len(self._buffer) - 4)
-                if len(self._buffer) > _MAX_MAIL:
-                    self._say("552 5.3.4 too big")
+                if len(self._buffer) > self._keeper.size:
+                    self._voice.say("552 5.3.4 too big")
                     self.hang_up()
+                elif not self._half_told:
+                    self._half_told = True
+                    said = self._keeper.scripted("body", (self._recipients or [""])[0])
+                    if said is not None:
+                        self._voice.obey(said)
                 return False
             raw, used = bytes(self._buffer[: end + 2]), end + 5
         del self._buffer[:used]
-        self._searched, self._in_mail = 0, False
+        self._searched, self._in_mail, self._half_told = 0, False, False
         raw = raw.replace(b"\r\n.", b"\r\n")  # RFC 5321 §4.5.2
         self._took(raw[1:] if raw.startswith(b".") else raw)
         return True
@@ -125,9 +147,9 @@ class Session(asyncio.Protocol):
         sender, recipients = self._sender or "", tuple(self._recipients)
         self._forget_mail()
         said = self._keeper.scripted("dot", recipients[0])
-        if said is None or said.startswith("2") or said == "take-drop":
+        if said is None or said == "take-drop" or is_yes(said, "250"):
             self._keeper.take(sender, recipients, raw)
-        self._obey("250 2.0.0 taken" if said is None else said)
+        self._voice.obey("250 2.0.0 taken" if said is None else said)
 
     def _forget_mail(self) -> None:
         self._sender = None
@@ -137,19 +159,21 @@ class Session(asyncio.Protocol):
 
     def _on_ehlo(self, name: str) -> None:
         self._forget_mail()
-        offers = ["sink", "PIPELINING", f"SIZE {_MAX_MAIL}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        offers = ["sink", f"SIZE {self._keeper.size}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        if self._keeper.pipelining:
+            offers.append("PIPELINING")
         if self._keeper.smtputf8:
             offers.append("SMTPUTF8")
         if self._keeper.tls is not None and not self._encrypted:
             offers.append("STARTTLS")
-        elif self._keeper.wants_login:
-            offers.append("AUTH PLAIN")
+        elif self._keeper.methods:
+            offers.append(" ".join(("AUTH", *self._keeper.methods)))
         lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
         self._answer("ehlo", name, "\r\n".join(lines))
 
     def _on_helo(self, name: str) -> None:
         self._forget_mail()
-        self._answer("ehlo", name, "250 sink")
+        self._answer("helo", name, "250 sink")
 
     def _on_starttls(self, argument: str) -> None:
         context = self._keeper.tls
@@ -167,25 +191,49 @@ class Session(asyncio.Protocol):
         if self._transport is not None:
             loop = asyncio.get_running_loop()
             self._transport = await loop.start_tls(self._transport, self, context, server_side=True)
+            self._voice.transport = self._transport
         self._encrypting = False
         self._read_on()
 
     def _on_auth(self, argument: str) -> None:
         method, _, initial = argument.partition(" ")
-        if method.upper() != "PLAIN":
-            return self._wrong("504 5.5.4 only AUTH PLAIN with its answer")
+        if method.upper() not in self._keeper.methods:
+            self._wrong("504 5.5.4 another AUTH")
+        elif method.upper() == "LOGIN":
+            self._ask("VXNlcm5hbWU6", lambda user: self._ask(
+                "UGFzc3dvcmQ6", lambda password: self._log_in(user, password)
+            ))  # fmt: skip
+        elif initial:
+            self._log_in_plain(initial)
+        else:
+            self._ask("", self._log_in_plain)
+
+    def _ask(self, what: str, prompt: Callable[[str], None]) -> None:
+        self._voice.say(f"334 {what}")
+        self._prompt = prompt
+
+    def _log_in_plain(self, initial: str) -> None:
         try:
-            _, user, password = base64.b64decode(initial, validate=True).decode().split("\0")
-        except (binascii.Error, UnicodeDecodeError, ValueError):
-            return self._wrong("501 5.5.2 not base64 of three parts")
-        if not self._keeper.admits(user, password):
-            return self._wrong("535 5.7.8 user or password is wrong")
-        self._admitted = self._answer("auth", user, "235 2.7.0 welcome")
-        return None
+            _, user, password = base64.b64decode(initial, validate=True).split(b"\0")
+        except (binascii.Error, ValueError):
+            self._wrong("501 5.5.2 not base64 of three parts")
+        else:
+            self._log_in(*(base64.b64encode(part).decode() for part in (user, password)))
+
+    def _log_in(self, user: str, password: str) -> None:
+        try:
+            parts = [base64.b64decode(part, validate=True).decode() for part in (user, password)]
+        except (binascii.Error, ValueError):
+            self._wrong("501 5.5.2 not base64")
+            return
+        if not self._keeper.admits(*parts):
+            self._wrong("535 5.7.8 user or password is wrong")
+        else:
+            self._admitted = self._answer("auth", parts[0], "235 2.7.0 welcome")
 
     def _on_mail(self, argument: str) -> None:
         path = _PATH.fullmatch(argument)
-        if self._keeper.wants_login and not self._admitted:
+        if self._keeper.methods and not self._admitted:
             self._wrong("530 5.7.0 log in first")
         elif path is None:
             self._wrong("501 5.5.4 MAIL FROM:<address>")
@@ -201,7 +249,7 @@ class Session(asyncio.Protocol):
         elif path is None or not path[1]:
             self._wrong("501 5.5.4 RCPT TO:<address>")
         elif len(self._recipients) >= _MAX_RECIPIENTS:
-            self._say("452 4.5.3 too many recipients")
+            self._voice.say("452 4.5.3 too many recipients")
         elif self._answer("rcpt", path[1], "250 2.1.5 ok"):
             self._recipients.append(path[1])
 
@@ -216,35 +264,22 @@ class Session(asyncio.Protocol):
         self._answer("rset", "", "250 2.0.0 ok")
 
     def _on_noop(self, _argument: str) -> None:
-        self._say("250 2.0.0 ok")
+        self._voice.say("250 2.0.0 ok")
 
     def _on_quit(self, _argument: str) -> None:
-        self._say("221 2.0.0 bye")
-        if self._transport is not None:
-            self._transport.close()
+        self._voice.say("221 2.0.0 bye")
+        self._voice.close()
 
     # Answers.
 
     def _answer(self, stage: str, argument: str, yes: str) -> bool:
         """Say what the script says, or `yes`; returns whether that was a yes."""
         said = self._keeper.scripted(stage, argument)
-        self._obey(yes if said is None else said)
-        return said is None or said[:1] == yes[:1]
-
-    def _obey(self, said: str) -> None:
-        if said in ("drop", "take-drop"):
-            self.hang_up()
-        elif said != "silence":
-            self._say(said)
-            if said.startswith("421") and self._transport is not None:
-                self._transport.close()
+        self._voice.obey(yes if said is None else said)
+        return said is None or is_yes(said, yes)
 
     def _wrong(self, said: str) -> None:
         self._errors += 1
-        self._say(said)
+        self._voice.say(said)
         if self._errors > _MAX_ERRORS:
             self.hang_up()
-
-    def _say(self, text: str) -> None:
-        if self._transport is not None:
-            self._transport.write(text.encode() + b"\r\n")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from io import IncrementalNewlineDecoder
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from newsletter.errors import BadInput, NewsletterError
 
@@ -43,12 +43,13 @@ class Reply:
 class TransportError(NewsletterError):
     """A mail did not get through. `stage` says where; `reply` what the relay said, if it did.
 
-    cause: for people, what happened where nothing was said.
+    `cause`: for people, what happened where nothing was said.
     """
 
     def __init__(self, reply: Reply | None, stage: Stage, *, cause: str | None = None) -> None:
         self.reply = reply
         self.stage = stage
+        self.cause = cause
         said = str(reply or cause or "the connection broke, or the answer was not SMTP")
         super().__init__(f"{self._says} ({stage}: {said})")
 
@@ -182,29 +183,3 @@ class Done:
 
 
 Event = Offered | Done
-
-
-class Transport(Protocol):
-    """One connection's worth of handing mail over, one mail at a time. Not for several threads."""
-
-    def offer(self, sender: str, recipient: str, raw: bytes) -> None:
-        """Bring the relay to where only the final dot is missing; connects when needed.
-
-        sender, recipient: the envelope, bare addresses. raw: as newsletter.mail.message builds it.
-
-        Raises TryLater or Refused about this mail, RelayProblem about the relay, BadInput when
-        the envelope or the bytes must not go over a wire. After each the mail was not accepted.
-        """
-
-    def finish(self) -> Reply:
-        """Write the final dot and read the answer; returns the 2yz reply.
-
-        Raises TryLater or Refused when the relay answered 4yz or 5yz, Unknown when it did not
-        answer in a way that can be understood.
-        """
-
-    def abandon(self) -> None:
-        """Close the connection without the dot: what was offered is not accepted."""
-
-    def close(self) -> None:
-        """Say goodbye and close. Never raises."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from sqlalchemy import (
     String,
     and_,
     case,
+    exists,
     func,
     literal,
     not_,
@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from newsletter.addresses import parse as parse_address
+from newsletter.addresses import of_key
 from newsletter.sending.gate import (
     CANCELLED,
     ERASED,
@@ -40,9 +40,9 @@ from newsletter.store import (
     Subscriber,
     Subscription,
     SubscriptionState,
+    Suppression,
     SuppressionReason,
 )
-from newsletter.store.find import suppressions
 
 ALREADY_SENT = "already sent"
 # Confirmed after the digest's rows were made.
@@ -75,16 +75,11 @@ def count(session: Session, digest: Digest, *, hash_key: bytes) -> Audience:
     """
     why_not = _why_not(digest)
     counted = _people(digest, why_not.label("why"), func.count()).group_by("why")
-    excluded = Counter({row[0]: row[1] for row in session.execute(counted) if row[0] is not None})
+    excluded: Counter[Any] = Counter({row[0]: row[1] for row in session.execute(counted)})
     excluded.update(_without_person(session, digest))
-    receivers, after = 0, 0
-    query = _people(digest, Subscription.id, Subscriber.address).where(why_not.is_(None))
-    query = query.order_by(Subscription.id).limit(_PIECE)
-    while rows := session.execute(query.where(Subscription.id > after)).all():
-        after = rows[-1][0]
-        unmailable = _suppressed(session, [row[1] for row in rows], hash_key)
-        excluded[SUPPRESSED] += unmailable
-        receivers += len(rows) - unmailable
+    unmailable = _unmailable(session, digest, why_not, hash_key)
+    receivers = excluded.pop(None, 0) - unmailable
+    excluded[SUPPRESSED] += unmailable
     return Audience(receivers, {word: n for word, n in sorted(excluded.items()) if n})
 
 
@@ -164,8 +159,28 @@ def _without_person(session: Session, digest: Digest) -> dict[str, int]:
     return {row[0]: row[1] for row in session.execute(query)}
 
 
-def _suppressed(session: Session, addresses: Sequence[str], hash_key: bytes) -> int:
-    """How many of these addresses are of mailboxes that must not be mailed."""
-    hashes = [parse_address(each).mailbox_hash(hash_key) for each in addresses]
-    found = suppressions(session, set(hashes))
-    return sum(bool(found.get(each, set()) & _UNMAILABLE) for each in hashes)
+def _unmailable(
+    session: Session, digest: Digest, why_not: ColumnElement[str | None], hash_key: bytes
+) -> int:
+    """How many of those whom nothing else keeps from it have a mailbox that must not be mailed.
+
+    Only a mailbox's hash is kept, so each is hashed, unless there is nobody to look for.
+    """
+    kept = Suppression.reason.in_(_UNMAILABLE)
+    if not session.scalar(select(exists().where(kept))):
+        return 0
+    query = (
+        _people(digest, Subscription.id, Subscriber.address_key)
+        # Said once more, for the index that has the ids of a state in their order.
+        .where(Subscription.state == SubscriptionState.CONFIRMED, why_not.is_(None))
+        .order_by(Subscription.id)
+        .limit(_PIECE)
+    )
+    found, after = 0, 0
+    while rows := session.execute(query.where(Subscription.id > after)).all():
+        after = rows[-1][0]
+        hashes = [of_key(row[1]).mailbox_hash(hash_key) for row in rows]
+        named = select(Suppression.mailbox_hash).where(kept, Suppression.mailbox_hash.in_(hashes))
+        suppressed = set(session.scalars(named))
+        found += sum(each in suppressed for each in hashes)
+    return found

@@ -4,19 +4,23 @@ A claim is one statement that raises the row's epoch. Whatever a worker does lat
 that it was given, so a worker that slept through its lease changes nothing when it wakes up: its
 epoch is old. The clock decides only how soon a dead worker's rows are taken over, never whether a
 mail is sent twice.
+
+The lease is the worker's, not the row's (newsletter.sending.lease): a row whose owner has none any
+more is taken back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    bindparam,
     exists,
     or_,
     select,
@@ -25,8 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from newsletter.sending import lease
 from newsletter.sending.gate import CANCELLED, halted
 from newsletter.store import Delivery, DeliveryState, Digest, DigestState, LetterName
+from newsletter.store.prepared import Prepared
 
 # Word for word the condition of the index ix_delivery_personal: with a parameter in its place,
 # SQLite would not use the index and read a million digest rows instead.
@@ -47,35 +53,37 @@ class Claim:
     epoch: int
 
 
-def personal(
-    session: Session, owner: str, *, limit: int, now: datetime, lease: timedelta
-) -> list[Claim]:
+def personal(session: Session, owner: str, *, limit: int) -> list[Claim]:
     """Take up to `limit` letters of a person's own (all but digests), the oldest first."""
     rows = (
         select(Delivery.id)
         .where(PERSONAL, Delivery.state == DeliveryState.QUEUED, _GOES)
         .order_by(Delivery.due_at, Delivery.id)
     )
-    return _take(session, rows.limit(limit), owner, now + lease)
+    return _take(session, rows.limit(limit), owner)
 
 
 def digest(
-    session: Session, digest_id: int, owner: str, *, limit: int, now: datetime, lease: timedelta
+    session: Session, digest_id: int, owner: str, *, limit: int, now: datetime
 ) -> list[Claim]:
-    """Take up to `limit` mails of a digest; none unless it is being sent."""
+    """Take up to `limit` mails of a digest whose time has come; none unless it is being sent."""
     is_sending = exists().where(
         Digest.id == digest_id, Digest.state == DigestState.SENDING, ~halted()
     )
     rows = (
         select(Delivery.id)
-        .where(
-            Delivery.digest_id == digest_id,
-            Delivery.state == DeliveryState.QUEUED,
-            is_sending,
-        )
-        .order_by(Delivery.id)
+        .where(_queued(digest_id, now), is_sending)
+        .order_by(Delivery.due_at, Delivery.id)
     )
-    return _take(session, rows.limit(limit), owner, now + lease)
+    return _take(session, rows.limit(limit), owner)
+
+
+def _queued(digest_id: int, now: datetime) -> ColumnElement[bool]:
+    return and_(
+        Delivery.digest_id == digest_id,
+        Delivery.state == DeliveryState.QUEUED,
+        Delivery.due_at <= now,
+    )
 
 
 def sending(session: Session) -> list[int]:
@@ -86,12 +94,17 @@ def sending(session: Session) -> list[int]:
     return list(session.scalars(query))
 
 
-def waiting(session: Session, digest_ids: Iterable[int]) -> bool:
+def waiting(session: Session, digest_ids: Iterable[int], now: datetime) -> bool:
     """Whether there is something to claim: a letter of a person's own, or of these digests."""
-    queued = Delivery.state == DeliveryState.QUEUED
-    conditions = [and_(PERSONAL, queued, _GOES)]
-    conditions += [and_(Delivery.digest_id == number, queued) for number in digest_ids]
-    return any(session.scalar(select(exists().where(where))) for where in conditions)
+    return letters_waiting(session) or any(
+        session.scalar(select(exists().where(_queued(number, now)))) for number in digest_ids
+    )
+
+
+def letters_waiting(session: Session) -> bool:
+    """Whether a letter of a person's own is to be claimed."""
+    is_waiting = exists().where(PERSONAL, Delivery.state == DeliveryState.QUEUED, _GOES)
+    return bool(session.scalar(select(is_waiting)))
 
 
 def busy(session: Session, digest_ids: Iterable[int]) -> bool:
@@ -102,36 +115,47 @@ def busy(session: Session, digest_ids: Iterable[int]) -> bool:
     return any(session.scalar(select(exists().where(where))) for where in conditions)
 
 
+_held = and_(Delivery.id == bindparam("row"), Delivery.epoch == bindparam("row_epoch"))
+_GIVE_BACK = Prepared(
+    update(Delivery)
+    .where(_held, Delivery.state == DeliveryState.CLAIMED)
+    .values(state=DeliveryState.QUEUED, owner=None)
+)
+_DISARM = Prepared(
+    update(Delivery)
+    .where(
+        _held,
+        or_(Delivery.state == DeliveryState.CLAIMED, Delivery.state == DeliveryState.ARMED),
+    )
+    .values(state=DeliveryState.QUEUED, owner=None)
+)
+_PUT_BACK = Prepared(
+    update(Delivery)
+    .where(_held, Delivery.state == DeliveryState.CLAIMED)
+    .values(state=DeliveryState.QUEUED, owner=None, due_at=bindparam("due"))
+)
+
+
 def give_back(session: Session, claims: Iterable[Claim]) -> int:
     """claimed -> queued, for rows that were not handed over; how many there were."""
-    changed = 0
-    for claim in claims:
-        changed += _change(
-            session,
-            and_(
-                Delivery.id == claim.id,
-                Delivery.epoch == claim.epoch,
-                Delivery.state == DeliveryState.CLAIMED,
-            ),
-            state=DeliveryState.QUEUED,
-            owner=None,
-            lease_until=None,
-        )
-    return changed
+    return _GIVE_BACK.many(session, [_names(claim) for claim in claims])
 
 
-def renew(session: Session, claims: Iterable[Claim], *, now: datetime, lease: timedelta) -> None:
-    """Hold rows for another lease; those that were lost meanwhile stay lost."""
-    for claim in claims:
-        _change(
-            session,
-            and_(
-                Delivery.id == claim.id,
-                Delivery.epoch == claim.epoch,
-                Delivery.state == DeliveryState.CLAIMED,
-            ),
-            lease_until=now + lease,
-        )
+def put_back(session: Session, claims: Sequence[tuple[Claim, datetime]]) -> int:
+    """claimed -> queued, each not to be claimed before its moment; how many there were."""
+    return _PUT_BACK.many(session, [_names(claim) | {"due": due} for claim, due in claims])
+
+
+def disarm(session: Session, claims: Iterable[Claim]) -> int:
+    """claimed or armed -> queued, for rows of which no dot was written; how many there were.
+
+    Only whoever held the row in the same life may say so: of another's armed row nobody knows.
+    """
+    return _DISARM.many(session, [_names(claim) for claim in claims])
+
+
+def _names(claim: Claim) -> dict[str, Any]:
+    return {"row": claim.id, "row_epoch": claim.epoch}
 
 
 def due(session: Session, now: datetime) -> int:
@@ -150,7 +174,7 @@ def reap(session: Session, now: datetime, *, gone: Collection[str] = ()) -> int:
     claimed -> queued: the dot was not written. armed -> uncertain: it may have been, and nobody
     can know; such a row is never sent again without an operator's word.
     """
-    over = or_(Delivery.lease_until < now, Delivery.owner.in_(gone))
+    over = or_(Delivery.owner.is_(None), Delivery.owner.not_in(lease.holders(session, but=gone)))
     # A cancelled digest's armed rows were on their way when it was cancelled.
     digests = _digests(DigestState.SENDING, DigestState.PAUSED, DigestState.CANCELLED)
     changed = 0
@@ -160,7 +184,6 @@ def reap(session: Session, now: datetime, *, gone: Collection[str] = ()) -> int:
             and_(rows, Delivery.state == DeliveryState.CLAIMED, over),
             state=DeliveryState.QUEUED,
             owner=None,
-            lease_until=None,
         )
         changed += _change_some(
             session,
@@ -169,7 +192,6 @@ def reap(session: Session, now: datetime, *, gone: Collection[str] = ()) -> int:
             attempts=Delivery.attempts + 1,
             settled_at=now,
             owner=None,
-            lease_until=None,
         )
     return changed
 
@@ -191,19 +213,14 @@ def _digests(*states: DigestState) -> Select[int]:
     return select(Digest.id).where(Digest.state.in_(states))
 
 
-def _take(session: Session, rows: Select[int], owner: str, lease_until: datetime) -> list[Claim]:
+def _take(session: Session, rows: Select[int], owner: str) -> list[Claim]:
     # Picked in a CTE: as a plain subquery, PostgreSQL may run it again for each row and take more
     # than `limit`. "AND state = 'queued'" is asked once more by the UPDATE itself.
     picked = rows.with_for_update(skip_locked=True).cte("picked")
     statement = (
         update(Delivery)
         .where(Delivery.id.in_(select(picked.c.id)), Delivery.state == DeliveryState.QUEUED)
-        .values(
-            state=DeliveryState.CLAIMED,
-            epoch=Delivery.epoch + 1,
-            owner=owner,
-            lease_until=lease_until,
-        )
+        .values(state=DeliveryState.CLAIMED, epoch=Delivery.epoch + 1, owner=owner)
         .returning(Delivery.id, Delivery.epoch)
     )
     taken = session.connection().execute(statement)
@@ -222,7 +239,3 @@ def _change_some(session: Session, where: ColumnElement[bool], **values: Any) ->
         .returning(Delivery.id)  # for counting: sqlite3 counts no rows of a statement with a CTE
     )
     return len(session.connection().execute(statement).all())
-
-
-def _change(session: Session, where: ColumnElement[bool], **values: Any) -> int:
-    return session.connection().execute(update(Delivery).where(where).values(**values)).rowcount

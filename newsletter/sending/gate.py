@@ -122,7 +122,7 @@ def _suppressed(*reasons: SuppressionReason) -> ColumnElement[bool]:
     mailbox_hash = bindparam("mailbox_hash", type_=LargeBinary)
     query = select(Suppression.id).where(Suppression.mailbox_hash == mailbox_hash)
     if reasons:
-        query = query.where(Suppression.reason.in_(reasons))
+        query = query.where(or_(*(Suppression.reason == each for each in reasons)))
     return query.exists()
 
 

@@ -7,12 +7,13 @@ accepted; a row that is left armed becomes uncertain (newsletter.sending.claim.r
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Text, Update, bindparam, case, null, select, update
+from sqlalchemy import Select, Text, Update, bindparam, case, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from newsletter.mail.transport import Reply
@@ -21,11 +22,13 @@ from newsletter.sending.gate import WAITING, why_not
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Mail
 from newsletter.store import Delivery, DeliveryState, LetterName
+from newsletter.store.prepared import Prepared
 
 # Why a delivery failed, beside what the relay said.
 REFUSED = "refused"
 GAVE_UP = "gave-up"
-UNWRITABLE = "unwritable"
+# There is no such mailbox (RFC 3463 §3.2, class X.1): the subscription ends, too.
+NO_MAILBOX = "no-mailbox"
 # Put off by an answer that came after the row had become uncertain.
 LATE = "late"
 
@@ -41,22 +44,37 @@ class Verdict(StrEnum):
     LOST = "lost"  # the row is no longer this worker's
 
 
-def arm(session: Session, mail: Mail, *, now: datetime, lease: timedelta) -> Verdict:
-    """The last look, and the promise to write the dot, in one statement.
+def arm(session: Session, mails: Sequence[Mail], *, now: datetime) -> list[Verdict]:
+    """The last look at each mail, and the promise to write its dot, in one statement each.
 
     Only ARMED, once committed, allows the dot: for every other verdict the connection must be
-    closed without it. The rest of what the row needs is done: skipped with its reason, or queued.
+    closed without it. The rest of what such a row needs is done: skipped with its reason, or
+    queued. Returns the verdicts in the order of `mails`.
     """
-    values = {
-        "row": mail.claim.id,
-        "row_epoch": mail.claim.epoch,
-        "mailbox_hash": mail.mailbox_hash,
-        "sha256": mail.sha256,
-        "lease": now + lease,
-    }
-    if session.connection().execute(_arm_statement(mail.letter), values).rowcount == 1:
-        return Verdict.ARMED
-    return look(session, mail, now=now)
+    armed: set[Claim] = set()
+    by_letter: dict[LetterName, list[Mail]] = {}
+    for mail in mails:
+        by_letter.setdefault(mail.letter, []).append(mail)
+    for letter, some in by_letter.items():
+        armed |= _arm(session, letter, some)
+    return [
+        Verdict.ARMED if mail.claim in armed else look(session, mail, now=now) for mail in mails
+    ]
+
+
+def _arm(session: Session, letter: LetterName, mails: Sequence[Mail]) -> set[Claim]:
+    """Those of `mails`, all of one letter, that were armed."""
+    rows = [
+        {
+            "row": mail.claim.id,
+            "row_epoch": mail.claim.epoch,
+            "mailbox_hash": mail.mailbox_hash,
+            "sha256": mail.sha256,
+        }
+        for mail in mails
+    ]
+    changed = _arming(letter).each(session, rows)
+    return {mail.claim for mail, count in zip(mails, changed, strict=True) if count == 1}
 
 
 def look(session: Session, mail: Mail, *, now: datetime) -> Verdict:
@@ -81,9 +99,23 @@ def look(session: Session, mail: Mail, *, now: datetime) -> Verdict:
     return Verdict.SKIPPED if changed else Verdict.LOST
 
 
-def accepted(session: Session, claim: Claim, reply: Reply, *, now: datetime) -> bool:
-    """The relay took the mail. False when the row is no longer of this claim."""
-    return _settle(session, claim, DeliveryState.ACCEPTED, _AFTER_ARM, settled_at=now, reply=reply)
+def accepted(session: Session, replies: Sequence[tuple[Claim, Reply]], *, now: datetime) -> int:
+    """The relay took these mails; how many rows were still of their claims.
+
+    A row that became uncertain meanwhile gets its answer late, and is accepted too.
+    """
+    rows = [
+        {
+            "row": claim.id,
+            "row_epoch": claim.epoch,
+            "at": now,
+            "why": None,
+            "code": reply.code,
+            "said": _storable(reply),
+        }
+        for claim, reply in replies
+    ]
+    return _settling(DeliveryState.ACCEPTED, _AFTER_ARM).many(session, rows)
 
 
 def failed(
@@ -108,7 +140,8 @@ def deferred(
 
     chance: see Retries.next. Returns the state it got, None when the claim was lost.
     """
-    again = retries.next(mail.attempts, since=mail.created_at, now=now, chance=chance)
+    since = mail.retried_at or mail.created_at
+    again = retries.next(mail.attempts, since=since, now=now, chance=chance)
     if again is None:
         changed = failed(session, mail.claim, reply, reason=GAVE_UP, now=now)
         return DeliveryState.FAILED if changed else None
@@ -136,6 +169,14 @@ def uncertain(session: Session, claim: Claim, *, now: datetime) -> bool:
     return _settle(session, claim, DeliveryState.UNCERTAIN, _ARMED, settled_at=now)
 
 
+def doubtful(session: Session, claim: Claim, *, reason: str, now: datetime) -> bool:
+    """A mail that may have been taken once, and would not be the same one now: uncertain as it was.
+
+    reason: one word. False when the claim was lost.
+    """
+    return _settle(session, claim, DeliveryState.UNCERTAIN, _CLAIMED, settled_at=now, reason=reason)
+
+
 _CLAIMED = (DeliveryState.CLAIMED,)
 _ARMED = (DeliveryState.ARMED,)
 _UNCERTAIN = (DeliveryState.UNCERTAIN,)
@@ -145,8 +186,8 @@ _HELD = (*_CLAIMED, *_AFTER_ARM)
 
 
 @cache
-def _arm_statement(letter: LetterName) -> Update:
-    return (
+def _arming(letter: LetterName) -> Prepared:
+    return Prepared(
         update(Delivery)
         .where(
             Delivery.id == bindparam("row"),
@@ -157,7 +198,6 @@ def _arm_statement(letter: LetterName) -> Update:
         .values(
             state=DeliveryState.ARMED,
             content_sha256=bindparam("sha256"),
-            lease_until=bindparam("lease"),
         )
     )
 
@@ -198,13 +238,17 @@ def _settle(
 
 
 @cache
+def _settling(state: DeliveryState, allowed: tuple[DeliveryState, ...]) -> Prepared:
+    return Prepared(_settle_statement(state, allowed))
+
+
+@cache
 def _settle_statement(state: DeliveryState, allowed: tuple[DeliveryState, ...]) -> Update:
     values: dict[str, Any] = {
         "state": state,
         "settled_at": bindparam("at"),
         "reason": bindparam("why"),
         "owner": None,
-        "lease_until": None,
     }
     if state is DeliveryState.DEFERRED:
         values["due_at"] = bindparam("due")
@@ -224,7 +268,7 @@ def _settle_statement(state: DeliveryState, allowed: tuple[DeliveryState, ...]) 
         .where(
             Delivery.id == bindparam("row"),
             Delivery.epoch == bindparam("row_epoch"),
-            Delivery.state.in_(allowed),
+            or_(*(Delivery.state == each for each in allowed)),
         )
         .values(**values)
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from newsletter.errors import NotFound
+from newsletter.sending import lease
 from newsletter.sending.claim import PERSONAL
 from newsletter.sending.queue import lock
 from newsletter.store import (
@@ -32,20 +34,83 @@ _OVER = (DigestState.SENT, DigestState.CANCELLED)
 _SHOWN_WHEN_OVER = 10
 # A person's letter that waits longer than this waits for a worker or a relay.
 _STUCK_AFTER = timedelta(minutes=10)
-# A worker says that it lives every few seconds (newsletter.worker.beat).
-ALIVE_FOR = timedelta(seconds=60)
+# Addresses of each state that are looked at for the worst domain: a handful tells it, and a relay
+# that puts off half a million mails must not make every look slow.
+_SAMPLE = 2500
+_TROUBLED = (DeliveryState.DEFERRED, DeliveryState.FAILED)
 
 
 def of_digest(session: Session, digest_id: int) -> dict[str, Any]:
-    """{"digest": id, "state": ..., "total": N, "counts": {each of the eight states: n}}.
+    """How far one digest is, counted now. Whoever asks again and again has Tally.
+
+    {"digest": id, "state": ..., "total": N, "counts": {each of the eight states: n},
+    "pause_reason": why it was paused, None for an operator's word; "worst_domain": {"domain": the
+    one that most mails were put off by or failed at, "mails": how many, of some thousand that were
+    looked at}, None when there are no such mails}. The reason and the domain are hostile text.
 
     Raises NotFound when there is no such digest.
     """
-    state = session.scalar(select(Digest.state).where(Digest.id == digest_id))
-    if state is None:
-        raise NotFound(f"There is no digest {digest_id}. See: newsletter digest list")
-    counts = _counts(session, Delivery.digest_id == digest_id)
-    return {"digest": digest_id, "state": state, "total": sum(counts.values()), "counts": counts}
+    return Tally(digest_id).of(session)
+
+
+class Tally:
+    """One digest, looked at again and again: what `of_digest` says, at a part of its cost.
+
+    Once everybody has a row, there are as many rows as there ever will be. The state that most of
+    them are in need not be counted then: it has the rest.
+    """
+
+    def __init__(self, digest_id: int) -> None:
+        self._digest_id = digest_id
+        self._total: int | None = None
+        self._counts: dict[str, int] = {}
+
+    def of(self, session: Session) -> dict[str, Any]:
+        """As `of_digest`; `session` may be another one each time."""
+        digest = session.execute(
+            select(Digest.state, Digest.pause_reason, Digest.queued_at).where(
+                Digest.id == self._digest_id
+            )
+        ).one_or_none()
+        if digest is None:
+            raise NotFound(f"There is no digest {self._digest_id}. See: newsletter digest list")
+        self._count(session)
+        total = sum(self._counts.values())
+        if digest.queued_at is not None:
+            self._total = total
+        is_paused = digest.state == DigestState.PAUSED
+        return {
+            "digest": self._digest_id,
+            "state": digest.state,
+            "total": total,
+            "counts": self._counts.copy(),
+            "pause_reason": digest.pause_reason if is_paused else None,
+            "worst_domain": self._worst_domain(session),
+        }
+
+    def _count(self, session: Session) -> None:
+        of_it = Delivery.digest_id == self._digest_id
+        if self._total is None:
+            self._counts = _counts(session, of_it)
+            return
+        most = max(self._counts, key=self._counts.__getitem__)
+        others = [state for state in DeliveryState if state != most]
+        self._counts = _counts(session, and_(of_it, Delivery.state.in_(others)))
+        self._counts[most] = self._total - sum(self._counts.values())
+
+    def _worst_domain(self, session: Session) -> dict[str, Any] | None:
+        domains: Counter[str] = Counter()
+        for state in _TROUBLED:
+            if self._counts[state]:
+                query = select(Delivery.address).where(
+                    Delivery.digest_id == self._digest_id, Delivery.state == state
+                )
+                found = session.scalars(query.limit(_SAMPLE))
+                domains.update(address.rpartition("@")[2] for address in found if address)
+        if not domains:
+            return None
+        domain, mails = min(domains.items(), key=lambda item: (-item[1], item[0]))
+        return {"domain": domain, "mails": mails}
 
 
 def overview(session: Session, now: datetime) -> dict[str, Any]:
@@ -54,10 +119,10 @@ def overview(session: Session, now: datetime) -> dict[str, Any]:
     "digests": of_digest of each that is approved, sending or paused, and of the last ten that are
         over, the newest first, with "subject", "publication" (its slug) and "send_at".
     "letters": counts by state of the letters of a person's own, and test mails.
-    "stuck": letters waiting for more than ten minutes ("waiting"), mails held by a worker whose
-        lease is over ("expired"), and mails that nobody knows about ("uncertain").
-    "workers": host, pid, started_at and seen_at of each that lives; "worker_seen_at": when any
-        was seen last, None for never.
+    "stuck": letters waiting for more than ten minutes ("waiting"), mails held by a worker that has
+        no lease any more ("expired"), and mails that nobody knows about ("uncertain").
+    "workers": host, pid, started_at and seen_at of each that has a lease; "worker_seen_at": when
+        any was seen last, None for never.
     "log_fault": why sign-up and sending stand still; None: they do not.
     """
     over = (
@@ -82,7 +147,7 @@ def overview(session: Session, now: datetime) -> dict[str, Any]:
     ]
     alive = session.scalars(
         select(Worker)
-        .where(Worker.seen_at > now - ALIVE_FOR, Worker.ended_at.is_(None))
+        .where(Worker.public_id.in_(lease.holders(session)))
         .order_by(Worker.started_at)
     )
     return {
@@ -130,15 +195,21 @@ def _counts(session: Session, where: Any) -> dict[str, int]:
 
 def _stuck(session: Session, now: datetime) -> dict[str, int]:
     waiting = or_(Delivery.state == DeliveryState.QUEUED, Delivery.state == DeliveryState.DEFERRED)
-    held = Delivery.state.in_((DeliveryState.CLAIMED, DeliveryState.ARMED))
-    conditions = {
-        "waiting": and_(PERSONAL, waiting, Delivery.created_at < now - _STUCK_AFTER),
-        "expired": and_(held, Delivery.lease_until < now),
-        "uncertain": Delivery.state == DeliveryState.UNCERTAIN,
-    }
+    held = or_(Delivery.state == DeliveryState.CLAIMED, Delivery.state == DeliveryState.ARMED)
+    lost = or_(Delivery.owner.is_(None), Delivery.owner.not_in(lease.holders(session)))
+    uncertain = Delivery.state == DeliveryState.UNCERTAIN
+    # Asked of each digest, because the index begins with it: nothing reads all the rows.
+    of_digests = Delivery.digest_id.in_(select(Digest.id))
+
+    def number(*where: ColumnElement[bool]) -> int:
+        query = select(func.count()).select_from(Delivery).where(*where)
+        return session.scalar(query) or 0
+
+    letters = and_(PERSONAL)
     return {
-        name: session.scalar(select(func.count()).select_from(Delivery).where(where)) or 0
-        for name, where in conditions.items()
+        "waiting": number(letters, waiting, Delivery.created_at < now - _STUCK_AFTER),
+        "expired": sum(number(rows, held, lost) for rows in (letters, of_digests)),
+        "uncertain": sum(number(rows, uncertain) for rows in (letters, of_digests)),
     }
 
 

@@ -1,29 +1,31 @@
 """From claimed rows to mails: every mail as the bytes that will be handed over.
 
 The same row gives the same bytes on each try: its date is the row's, its links are signed as of
-that date, its Message-ID and boundary come from its public id. Receivers that know a mail by
-these can tell a second copy, and the SHA-256 in the record is that of every copy.
+that date, its Message-ID comes from its public id. Receivers that know a mail by these can tell a
+second copy, and the SHA-256 in the record is that of every copy.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
 
+from newsletter.addresses import Address, of_key
 from newsletter.addresses import parse as parse_address
 from newsletter.errors import BadInput, NewsletterError
-from newsletter.links import Links
-from newsletter.mail import frozen, letters
-from newsletter.mail.letters import Letter
-from newsletter.mail.message import Headers, build, list_id_of, wire_address
+from newsletter.mail.message import wire_address
+from newsletter.sending import personal
 from newsletter.sending.claim import Claim
+from newsletter.sending.edition import Edition, Reader, Sender
+from newsletter.sending.memory import keep_freed_memory
+from newsletter.sending.origin import Origin
+from newsletter.sending.personal import OwnLetter
 from newsletter.store import (
     Delivery,
     DeliveryState,
@@ -32,11 +34,22 @@ from newsletter.store import (
     Publication,
     Subscriber,
     Subscription,
+    SubscriptionState,
 )
-from newsletter.store.letters import message_id
 
-# Answers to what a person just did (RFC 3834 §5). A digest is a bulk mail, not an answer.
-_AUTOMATIC = set(LetterName) - {LetterName.DIGEST, LetterName.TEST}
+__all__ = [
+    "CHANGED",
+    "RETRY_CHANGED",
+    "RETRY_UNCERTAIN",
+    "UNWRITABLE",
+    "Mail",
+    "Origin",
+    "Unwritable",
+    "Writer",
+    "changed",
+    "mails",
+    "same_as_recorded",
+]
 
 # The reason of a row that an operator wants sent again although the first try may have arrived;
 # with the second one even when the mail is not the same any more.
@@ -46,25 +59,78 @@ RETRY_CHANGED = "retry-changed"
 UNWRITABLE = "unwritable"
 CHANGED = "changed"
 
+# What a row's mail is made from, or why it cannot be.
+_Source = Edition | OwnLetter | NewsletterError
 
-@dataclass(frozen=True)
-class Origin:
-    """What an installation's mails have in common.
+# Digests whose skeletons are kept: more are seldom sent at the same time.
+_EDITIONS = 8
 
-    links: makes the signed links. hash_key: names mailboxes in the suppressions.
-    envelope_sender: where bounces go; None for each publication's From address.
-    confirm_days, access_minutes: how long these links are good for, as the letters say it.
-    idempotency_header: the field by which the relay knows a mail again, if it does.
-    feedback_sender_id: the last part of Feedback-ID; None for one made of the host's name.
-    """
 
-    links: Links
-    hash_key: bytes
-    envelope_sender: str | None = None
-    confirm_days: float = 7
-    access_minutes: float = 60
-    idempotency_header: str | None = None
-    feedback_sender_id: str | None = None
+class _Row(NamedTuple):
+    """A claimed delivery, and of whom it is about what a digest says."""
+
+    id: int
+    epoch: int
+    letter: str
+    digest_id: int | None
+    address: str | None
+    public_id: str
+    message_id: str | None
+    attempts: int
+    created_at: datetime
+    retried_at: datetime | None
+    reason: str | None
+    content_sha256: bytes | None
+    subscriber: str | None
+    address_key: str | None
+    name: str | None
+    subscription: str | None
+    subscription_state: str | None
+
+
+# Columns in the order of _Row and of Sender: plain ones, since a digest's rows are many.
+_ROWS = (
+    select(
+        Delivery.id,
+        Delivery.epoch,
+        Delivery.letter,
+        Delivery.digest_id,
+        Delivery.address,
+        Delivery.public_id,
+        Delivery.message_id,
+        Delivery.attempts,
+        Delivery.created_at,
+        Delivery.retried_at,
+        Delivery.reason,
+        Delivery.content_sha256,
+        Subscriber.public_id,
+        Subscriber.address_key,
+        Subscriber.name,
+        Subscription.public_id,
+        Subscription.state,
+    )
+    .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
+    .outerjoin(Subscription, Subscription.id == Delivery.subscription_id)
+    .where(
+        Delivery.id.in_(bindparam("ids", expanding=True)),
+        Delivery.state == DeliveryState.CLAIMED,
+    )
+)
+_SENDERS = (
+    select(
+        Digest.id,
+        Digest.public_id,
+        Publication.slug,
+        Publication.title,
+        Publication.from_name,
+        Publication.from_address,
+        Publication.reply_to,
+        Publication.unsubscribe_mailto,
+        Publication.language,
+    )
+    .join(Publication, Publication.id == Digest.publication_id)
+    .where(Digest.id.in_(bindparam("ids", expanding=True)))
+)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -94,10 +160,14 @@ class Mail:
     doubt: bool
     recorded: bytes | None
 
+    _hashed: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False)
+
     @property
     def sha256(self) -> bytes:
         """The hash of the mail's bytes as they are now, for the record."""
-        return hashlib.sha256(self.raw).digest()
+        if self._hashed is None or self._hashed[0] is not self.raw:
+            self._hashed = (self.raw, hashlib.sha256(self.raw).digest())
+        return self._hashed[1]
 
 
 @dataclass(frozen=True)
@@ -107,6 +177,25 @@ class Unwritable:
     claim: Claim
     error: NewsletterError
     reason: str = UNWRITABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row that was claimed, and all that its mail is made from."""
+
+    claim: Claim
+    row: _Row
+    source: _Source
+
+    @property
+    def letter(self) -> str:
+        """The letter's name."""
+        return self.row.letter
+
+    @property
+    def looks_open(self) -> bool:
+        """Whether its reader is subscribed, as the table says; the last look says more."""
+        return self.row.subscription_state == SubscriptionState.CONFIRMED
 
 
 def same_as_recorded(mail: Mail) -> bool:
@@ -132,7 +221,10 @@ class Writer:
     """
 
     def __init__(self, origin: Origin) -> None:
+        keep_freed_memory()
         self._origin = origin
+        self._editions: dict[int, Edition] = {}
+        self._older: list[Writer] | None = None
 
     def mails(
         self, session: Session, claims: Iterable[Claim]
@@ -142,19 +234,104 @@ class Writer:
         One row that cannot be written does not keep the others back. Rows that were skipped or
         lost since they were claimed are left out.
         """
-        return _mails(session, claims, self._origin)
+        found = [self.write(draft) for draft in self.drafts(session, claims)]
+        return (
+            [each for each in found if isinstance(each, Mail)],
+            [each for each in found if isinstance(each, Unwritable)],
+        )
+
+    def drafts(self, session: Session, claims: Iterable[Claim]) -> list[Draft]:
+        """What the mails of `claims` are made from, in their order; see `mails`.
+
+        They are small, and written one by one when their turn comes.
+        """
+        wanted = {claim.id: claim for claim in claims}
+        found = session.connection().execute(_ROWS, {"ids": list(wanted)})
+        rows = [row for row in map(_Row._make, found) if row.epoch == wanted[row.id].epoch]
+        sources = self._sources(session, rows)
+        drafts = {
+            row.id: Draft(wanted[row.id], row, source)
+            for row, source in zip(rows, sources, strict=True)
+        }
+        return [drafts[number] for number in wanted if number in drafts]
+
+    def write(self, draft: Draft) -> Mail | Unwritable:
+        """The mail of a draft, unsigned; or why there can be none."""
+        try:
+            return self._mail(draft.row, draft.claim, draft.source)
+        except NewsletterError as error:
+            return Unwritable(draft.claim, error)
 
     def again_with_older_keys(self, session: Session, mail: Mail) -> list[Mail]:
         """`mail` with its links signed by each older secret key, the newest of these first.
 
         Unsigned, as from `mails`; for a mail that is not `same_as_recorded`.
         """
-        links = self._origin.links
-        candidates = []
-        for count in range(len(links.keys) - 1, 0, -1):
-            older = replace(self._origin, links=replace(links, keys=links.keys[:count]))
-            candidates += _mails(session, [mail.claim], older)[0]
-        return candidates
+        if self._older is None:
+            links = self._origin.links
+            self._older = [
+                Writer(replace(self._origin, links=replace(links, keys=links.keys[:count])))
+                for count in range(len(links.keys) - 1, 0, -1)
+            ]
+        return [made for older in self._older for made in older.mails(session, [mail.claim])[0]]
+
+    def _sources(self, session: Session, rows: Sequence[_Row]) -> list[_Source]:
+        """What each row's mail is made from."""
+        own = [row.id for row in rows if row.letter != LetterName.DIGEST]
+        letters = personal.letters(session, own, self._origin) if own else {}
+        digests = {row.digest_id for row in rows if row.digest_id is not None}
+        editions = self._find_editions(session, digests) if digests else {}
+        missing = BadInput("The digest has no approved content.", "digest")
+        return [letters.get(row.id) or editions.get(row.digest_id or 0) or missing for row in rows]
+
+    def _find_editions(
+        self, session: Session, numbers: set[int]
+    ) -> Mapping[int, Edition | NewsletterError]:
+        """The editions of these digests, as their publications are now."""
+        found: dict[int, Edition | NewsletterError] = {}
+        connection = session.connection()
+        for number, *shown in connection.execute(_SENDERS, {"ids": list(numbers)}):
+            sender = Sender._make(shown)
+            edition = self._editions.get(number)
+            if edition is None or edition.sender != sender:
+                frozen = connection.scalar(select(Digest.frozen).where(Digest.id == number))
+                if not frozen:
+                    continue
+                try:
+                    edition = Edition(frozen, sender, self._origin)
+                except NewsletterError as error:
+                    found[number] = error
+                    continue
+                self._editions.pop(number, None)
+                self._editions[number] = edition
+                if len(self._editions) > _EDITIONS:
+                    del self._editions[next(iter(self._editions))]
+            found[number] = edition
+        return found
+
+    def _mail(self, row: _Row, claim: Claim, source: _Source) -> Mail:
+        if isinstance(source, NewsletterError):
+            raise source
+        if row.address is None:
+            raise BadInput("The delivery has no address.", "address")
+        to, address = _destination(row.address, row.address_key)
+        in_doubt = row.reason == RETRY_UNCERTAIN
+        return Mail(
+            claim=claim,
+            letter=LetterName(row.letter),
+            digest_id=row.digest_id,
+            sender=source.envelope_sender,
+            recipient=to,
+            domain=address.domain,
+            smtputf8=source.smtputf8 or not to.isascii(),
+            raw=source.raw(_reader(row, to)) if isinstance(source, Edition) else source.raw(),
+            mailbox_hash=address.mailbox_hash(self._origin.hash_key),
+            attempts=row.attempts,
+            created_at=row.created_at,
+            retried_at=row.retried_at,
+            doubt=in_doubt or row.reason == RETRY_CHANGED,
+            recorded=row.content_sha256 if in_doubt else None,
+        )
 
 
 def mails(
@@ -164,171 +341,25 @@ def mails(
     return Writer(origin).mails(session, claims)
 
 
-@dataclass(frozen=True)
-class _Row:
-    delivery: Delivery
-    publication: Publication
-    subscriber: Subscriber | None
-    subscription: Subscription | None
-
-
-def _mails(
-    session: Session, claims: Iterable[Claim], origin: Origin
-) -> tuple[list[Mail], list[Unwritable]]:
-    wanted = {claim.id: claim for claim in claims}
-    query = (
-        select(Delivery, Publication, Subscriber, Subscription)
-        .join(Publication, Publication.id == Delivery.publication_id)
-        .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
-        .outerjoin(Subscription, Subscription.id == Delivery.subscription_id)
-        .where(Delivery.id.in_(wanted), Delivery.state == DeliveryState.CLAIMED)
-        .options(undefer(Delivery.frozen))
-        # The claim was a statement of its own: what the session remembers of a row is older.
-        .execution_options(populate_existing=True)
-    )
-    rows = [_Row(*found) for found in session.execute(query)]
-    rows = [row for row in rows if row.delivery.epoch == wanted[row.delivery.id].epoch]
-    contents = _contents(session, {row.delivery.digest_id for row in rows})
-    written: dict[int, Mail] = {}
-    unwritable = []
-    for row in rows:
-        claim = wanted[row.delivery.id]
-        try:
-            written[claim.id] = _mail(row, claim, contents, origin)
-        except NewsletterError as error:
-            unwritable.append(Unwritable(claim, error))
-    return [written[number] for number in wanted if number in written], unwritable
-
-
-def _contents(session: Session, digest_ids: set[int | None]) -> dict[int, Mapping[str, Any]]:
-    """The frozen content of the digests; it does not change from approval on."""
-    query = select(Digest.id, Digest.frozen).where(Digest.id.in_(digest_ids - {None}))
-    return {number: content for number, content in session.execute(query) if content}
-
-
-def _mail(
-    row: _Row, claim: Claim, contents: Mapping[int, Mapping[str, Any]], origin: Origin
-) -> Mail:
-    delivery, publication = row.delivery, row.publication
-    name = LetterName(delivery.letter)
-    checkpoint = None
-    if delivery.address is None:
-        raise BadInput("The delivery has no address.", "address")
-    if name in (LetterName.DIGEST, LetterName.TEST):
-        content = delivery.frozen or contents.get(delivery.digest_id or 0)
-        if content is None:
-            raise BadInput("The digest has no approved content.", "digest")
-        letter, language = _digest_letter(row, content, origin.links)
-        checkpoint = content.get("checkpoint")
-    else:
-        letter, language = _personal_letter(row, name, origin)
-    recipient = wire_address(delivery.address)
-    raw = build(letter, _headers(row, name, language, origin.links, checkpoint))
-    doubt = delivery.reason in (RETRY_UNCERTAIN, RETRY_CHANGED)
-    return Mail(
-        claim=claim,
-        letter=name,
-        digest_id=delivery.digest_id,
-        sender=wire_address(origin.envelope_sender or publication.from_address),
-        recipient=recipient,
-        domain=recipient.rpartition("@")[2],
-        smtputf8=not raw.isascii(),
-        raw=raw,
-        mailbox_hash=parse_address(delivery.address).mailbox_hash(origin.hash_key),
-        attempts=delivery.attempts,
-        created_at=delivery.created_at,
-        retried_at=delivery.retried_at,
-        doubt=doubt,
-        recorded=delivery.content_sha256 if delivery.reason == RETRY_UNCERTAIN else None,
+def _reader(row: _Row, to: str) -> Reader:
+    return Reader(
+        name=row.name,
+        address=row.address or "",
+        to=to,
+        delivery=row.public_id,
+        message_id=row.message_id or "",
+        created_at=row.created_at,
+        unsubscribe=row.subscription or row.public_id,
+        preferences=row.subscriber or row.public_id,
     )
 
 
-def _digest_letter(row: _Row, content: Mapping[str, Any], links: Links) -> tuple[Letter, str]:
-    # The digest's own language, also in the greeting: it is one letter.
-    language = content.get("content", {}).get("language") or row.publication.language
-    name = row.subscriber.name if row.subscriber else None
-    letter = frozen.fill(
-        content,
-        {
-            "name": name or "",
-            "greeting": frozen.greeting(name, language),
-            "address": row.delivery.address or "",
-            "unsubscribe_url": _unsubscribe_url(row, links),
-            "preferences_url": _preferences_url(row, links),
-        },
-    )
-    if row.delivery.letter == LetterName.TEST:
-        letter = Letter(f"[Test] {letter.subject}", letter.text, letter.html)
-    return letter, language
+def _destination(address: str, key: str | None) -> tuple[str, Address]:
+    """How an address is spelled on the wire, and its forms that are no spelling.
 
-
-def _personal_letter(row: _Row, name: LetterName, origin: Origin) -> tuple[Letter, str]:
-    if row.subscriber is None:
-        raise BadInput("The delivery has no subscriber.", "subscriber")
-    # What a visitor typed has no place in a mail that may go to somebody else.
-    shown_name = None if name == LetterName.CONFIRMATION else row.subscriber.name
-    values = {
-        "publication": row.publication.in_letters(origin.links.base_url),
-        "reader": {"name": shown_name, "address": row.delivery.address},
-        "links": _links(row, name, origin.links),
-        "good_for_days": origin.confirm_days,
-        "good_for_minutes": origin.access_minutes,
-    }
-    language = row.subscriber.language
-    return letters.render(name, language, values), language
-
-
-def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:
-    """The links of a personal letter: only what that letter is for."""
-    home = row.publication.home_url(links.base_url)
-    found = {"home_url": home, "archive_url": f"{home}archive/"}
-    if name == LetterName.CONFIRMATION:
-        delivery = row.delivery
-        found["confirm_url"] = links.url("confirm", delivery.public_id, at=delivery.created_at)
-    elif name == LetterName.ACCESS:
-        found["access_url"] = _person_url("access", row, links)
-        found["unsubscribe_url"] = _unsubscribe_url(row, links)
-    elif name in (LetterName.WELCOME, LetterName.ALREADY_CONFIRMED):
-        found["unsubscribe_url"] = _unsubscribe_url(row, links)
-        found["preferences_url"] = _preferences_url(row, links)
-    return found
-
-
-def _headers(
-    row: _Row, name: LetterName, language: str, links: Links, checkpoint: str | None
-) -> Headers:
-    delivery, publication = row.delivery, row.publication
-    # A letter about a subscription can end it by its header (RFC 2369 §3.2, RFC 8058 §3.1).
-    can_leave = row.subscription is not None or name == LetterName.TEST
-    return Headers(
-        from_name=publication.from_name,
-        from_address=publication.from_address,
-        reply_to=publication.reply_to,
-        to_address=delivery.address or "",
-        message_id=delivery.message_id or message_id(delivery.public_id, publication),
-        date=delivery.created_at,
-        list_id=list_id_of(publication.slug, urlsplit(links.base_url).hostname or ""),
-        list_title=publication.title,
-        list_unsubscribe_url=_unsubscribe_url(row, links) if can_leave else None,
-        list_unsubscribe_mailto=publication.unsubscribe_mailto if can_leave else None,
-        auto_submitted=name in _AUTOMATIC,
-        checkpoint=checkpoint,
-        language=language,
-    )
-
-
-def _unsubscribe_url(row: _Row, links: Links) -> str:
-    # A test mail's links are signed like real ones and name nobody: whoever follows them sees the
-    # page that an erased reader would see.
-    subscription, delivery = row.subscription, row.delivery
-    name = subscription.public_id if subscription else delivery.public_id
-    return links.url("unsubscribe", name, at=delivery.created_at)
-
-
-def _preferences_url(row: _Row, links: Links) -> str:
-    return _person_url("preferences", row, links)
-
-
-def _person_url(purpose: Any, row: _Row, links: Links) -> str:
-    name = row.subscriber.public_id if row.subscriber else row.delivery.public_id
-    return links.url(purpose, name, at=row.delivery.created_at)
+    key: what parsing it gave when it was kept, if that is known. Raises BadInput when it is none.
+    """
+    if key is not None and address.isascii() and address.lower() == key:
+        at = key.rindex("@")
+        return address[:at] + key[at:], of_key(key)
+    return wire_address(address), parse_address(address)

@@ -12,11 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
 
+from newsletter.errors import ConfigError
+
+log = structlog.get_logger()
+
 # How long a writer waits for another on SQLite.
 BUSY_SECONDS = 30
+_SYNCHRONOUS_FULL = 2  # of OFF, NORMAL, FULL and EXTRA
 
 
 def connect(database_url: str) -> Engine:
@@ -33,10 +39,12 @@ def connect(database_url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # Parameters hold addresses; an error message with them would end up in a log.
-    # Each sending connection and each request thread may hold one connection for a moment.
-    return create_engine(
+    # Each request thread may hold one connection for a moment.
+    engine = create_engine(
         database_url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=150
     )
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
 
 
 def _make_private(
@@ -62,6 +70,59 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    """A server, database or role may be set to less. A stricter setting stays."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+        )
+    connection.commit()
+
+
+def durable(engine: Engine) -> None:
+    """Whether what is committed survives a power cut; asked before anything is sent.
+
+    Raises ConfigError, with the cure, when a commit is acknowledged before it is on the disk.
+    That nobody can send twice, and nobody is lost, rests on it.
+
+    A PostgreSQL server with fsync=off is told in the log: only its operator can know what is
+    under it.
+    """
+    with engine.connect().execution_options(newsletter_reading=True) as connection:
+        is_postgresql = engine.dialect.name == "postgresql"
+        fault = (_postgresql_fault if is_postgresql else _sqlite_fault)(connection)
+    if fault is not None:
+        raise ConfigError([fault])
+
+
+def _postgresql_fault(connection: Connection) -> str | None:
+    if connection.exec_driver_sql("SHOW fsync").scalar_one() == "off":
+        log.warning("database_not_durable", setting="fsync", value="off")
+    if connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "off":
+        return (
+            "PostgreSQL's synchronous_commit is off: a power cut would take back what was "
+            "recorded, and mails would be sent again. Set it to on."
+        )
+    return None
+
+
+def _sqlite_fault(connection: Connection) -> str | None:
+    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    if mode != "wal":
+        return (
+            f"SQLite cannot use a write-ahead log here (its journal_mode is {mode}). Put the "
+            "database into a file on a local disk."
+        )
+    level = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    if level < _SYNCHRONOUS_FULL:
+        return (
+            f"SQLite's synchronous is {level}, not FULL: a power cut would take back what was "
+            "recorded, and mails would be sent again."
+        )
+    return None
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 from sqlalchemy import Engine
 
 from newsletter.config import Settings
 from newsletter.errors import ConfigError
-from newsletter.mail.smtp import SmtpTransport
-from newsletter.mail.transport import Transport
+from newsletter.mail.pool import Pool
+from newsletter.mail.tls import client_context
 from newsletter.worker.loop import Sender
+from newsletter.worker.stopping import Stop, stop_on_signals
 
-__all__ = ["Sender", "run_worker", "smtp_transport", "stop_on_signals"]
+__all__ = ["Sender", "Stop", "run_worker", "smtp_pool", "stop_on_signals"]
 
 
-def smtp_transport(settings: Settings) -> Callable[[], Transport]:
-    """What makes connections to the relay of the settings; connects to nothing yet.
+def smtp_pool(settings: Settings) -> Callable[[], Pool]:
+    """What makes the connections to the relay of the settings; connects to nothing yet.
 
     Raises ConfigError when no relay is set.
     """
@@ -32,7 +30,14 @@ def smtp_transport(settings: Settings) -> Callable[[], Transport]:
                 "newsletter.toml or set NEWSLETTER_SMTP_URL, such as smtp://127.0.0.1:25"
             ]
         )
-    return lambda: SmtpTransport(server, settings.smtp_timeout)
+    tls = client_context(settings.smtp_certificate, settings.smtp_ca_file)
+    return lambda: Pool(
+        server,
+        size=settings.smtp_connections,
+        timeout=settings.smtp_timeout,
+        mails_per_connection=settings.smtp_mails_per_connection,
+        tls=tls,
+    )
 
 
 def run_worker(engine: Engine, settings: Settings, stop: threading.Event) -> None:
@@ -40,26 +45,4 @@ def run_worker(engine: Engine, settings: Settings, stop: threading.Event) -> Non
 
     Raises whatever ended it otherwise: a worker that cannot work says so instead of idling.
     """
-    Sender(engine, settings, smtp_transport(settings)).run(stop)
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; the handlers of before are put back at the end.
-
-    For the main thread only, where Python delivers signals.
-    """
-    stop = threading.Event()
-
-    def set_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, set_stop) for number in _SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    Sender(engine, settings, smtp_pool(settings)).run(stop)

@@ -1,8 +1,8 @@
 """The sign of life: one row for each process that sends, renewed every few seconds.
 
-`newsletter status` reads from it that nobody sends, and the rows of a killed worker are taken back
-sooner than at the end of their lease. Safety never depends on it: whoever is taken for dead by
-mistake finds its claims fenced off.
+`newsletter status` reads from it that nobody sends, and with it the process holds the lease of its
+rows. Those of a process that was killed on this machine are taken back at once. Safety never
+depends on it: whoever is taken for dead by mistake finds its claims fenced off.
 """
 
 from __future__ import annotations
@@ -10,20 +10,28 @@ from __future__ import annotations
 import os
 import platform
 from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from newsletter.sending import lease
 from newsletter.store import Worker
+from newsletter.store.clock import boot
 
-EVERY = timedelta(seconds=5)
-# So many signs missed, and the process not to be found: it was killed.
-_SILENT_FOR = 6 * EVERY
+# Seconds between two signs, or a third of a shorter lease.
+_EVERY = 5.0
 # A row that a killed worker left goes with the first begin after some days.
 _KEPT_FOR = timedelta(days=7)
 
 
-def begin(session: Session, name: str, now: datetime) -> None:
+def every(lease_seconds: float) -> float:
+    """Seconds between two signs of a worker with that lease."""
+    return min(_EVERY, lease_seconds / 3)
+
+
+def begin(session: Session, name: str, now: datetime, *, lease_seconds: float) -> None:
     """Say that the worker `name` (its public id) lives, and drop rows that are long dead."""
     session.execute(delete(Worker).where(Worker.seen_at < now - _KEPT_FOR))
     session.add(
@@ -31,27 +39,46 @@ def begin(session: Session, name: str, now: datetime) -> None:
             public_id=name,
             host=_host(),
             pid=os.getpid(),
+            place=_place(),
             started_at=now,
             seen_at=now,
         )
     )
+    session.flush()
+    lease.renew(session, name, lease_seconds)
 
 
-def renew(session: Session, name: str, now: datetime) -> None:
+def renew(session: Session, name: str, now: datetime, *, lease_seconds: float) -> None:
     """Say that it still lives."""
     session.execute(update(Worker).where(Worker.public_id == name).values(seen_at=now))
+    lease.renew(session, name, lease_seconds)
 
 
-def gone(session: Session, now: datetime) -> list[str]:
-    """The workers of this machine that were killed: silent, and their process is not there."""
+def alive(session: Session) -> int:
+    """How many workers hold a lease now."""
+    return session.scalar(select(func.count()).select_from(lease.holders(session).subquery())) or 0
+
+
+def gone(session: Session) -> list[str]:
+    """The workers of this machine that were killed: their process is not there any more."""
     query = select(Worker.public_id, Worker.pid).where(
-        Worker.host == _host(), Worker.seen_at < now - _SILENT_FOR
+        Worker.place == _place(), Worker.ended_at.is_(None)
     )
     return [name for name, pid in session.execute(query) if not _runs(pid)]
 
 
 def _host() -> str:
     return platform.node()[:255]
+
+
+@cache
+def _place() -> str:
+    """Where a process number means the same process: a start of the machine, and a namespace."""
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = "pid"
+    return f"{boot()} {namespace}"[:255]
 
 
 def _runs(pid: int) -> bool:

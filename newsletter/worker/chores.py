@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.orm import Session
 
 from newsletter import store
-from newsletter.sending import claim, queue, status
-from newsletter.worker import beat
+from newsletter.sending import claim, queue, retry, status
+from newsletter.worker import beat, bounced
+from newsletter.worker.job import Job
 
 log = structlog.get_logger()
+
+# A row that is uncertain may still get its late answer; a relay needs no longer.
+_HOLD = timedelta(minutes=1)
 
 Write = Callable[[], AbstractContextManager[Session]]
 
@@ -21,7 +25,7 @@ Write = Callable[[], AbstractContextManager[Session]]
 def tidy(write: Write, now: datetime) -> None:
     """Take back what was lost, queue again what is due, and call finished digests sent."""
     with write() as session:
-        reaped = claim.reap(session, now, gone=beat.gone(session, now))
+        reaped = claim.reap(session, now, gone=beat.gone(session))
         due = claim.due(session, now)
         claim.sweep(session, now)
         finished = []
@@ -63,3 +67,22 @@ def queue_piece(write: Write, now: datetime, digest_id: int | None) -> bool:
         made = queue.piece(session, digest, now=now)
     log.debug("queued", digest=digest.id, readers=made)
     return True
+
+
+def end_bounced(job: Job) -> None:
+    """End the subscriptions of addresses that do not exist."""
+    while bounced.end_some(job):
+        pass
+
+
+def send_uncertain_again(job: Job) -> None:
+    """Where the relay knows a mail that it took: uncertain ones go back into the queue."""
+    with job.write() as session:
+        again = retry.by_itself(
+            session,
+            job.clock(),
+            hold=_HOLD,
+            window=timedelta(hours=job.settings.idempotency_hours),
+        )
+    if again:
+        log.info("uncertain_again", rows=again)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -47,7 +47,7 @@ class Job:
     """The database, the relay's and the consent log's health, and the settings of one sender.
 
     owner: the worker's public id, which its claims carry. clock: the time, aware. ended: whether
-    to stop: what is in flight is finished, nothing new is begun.
+    to stop: what is in flight is finished, nothing new is begun. hurries: whether not even that.
     """
 
     engine: Engine
@@ -58,6 +58,7 @@ class Job:
     watch: Watch
     clock: Callable[[], datetime]
     ended: Callable[[], bool]
+    hurries: Callable[[], bool] = lambda: False
     _turn: AbstractContextManager[Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +82,8 @@ class Job:
             settings.envelope_sender,
             confirm_days=settings.confirm_days,
             access_minutes=settings.access_minutes,
+            idempotency_header=settings.idempotency_header,
+            feedback_sender_id=settings.feedback_sender_id,
         )
 
     @property
@@ -95,9 +98,9 @@ class Job:
         return Retries(settings.retry_delay, settings.retry_delay_max, settings.retry_for)
 
     @property
-    def lease(self) -> timedelta:
-        """How long claimed rows are this worker's."""
-        return timedelta(seconds=self.settings.lease)
+    def lease(self) -> float:
+        """Seconds for which this worker's rows are its own without a sign of life."""
+        return self.settings.lease
 
     @contextmanager
     def write(self) -> Iterator[Session]:

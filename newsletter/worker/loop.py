@@ -1,9 +1,9 @@
-"""The sender: several connections to the relay, and the chores around them.
+"""The sender: the loop that hands mails over, and the chores around it.
 
-Each connection is a thread that claims, writes and hands over small batches, people's own letters
-before digests; the thread that called `run` queues, watches over leases and schedules, and says
-that the worker lives. Any number of processes can do this on one database: the claims keep them
-apart. What goes wrong in one thread ends the whole, loudly.
+One thread hands over, on several connections (newsletter.worker.handover); the thread that called
+`run` queues, watches over leases and schedules, and says that the worker lives. Any number of
+processes can do this on one database: the claims keep them apart. What goes wrong in one thread
+ends the whole, loudly; a database that is away for a while is waited for.
 """
 
 from __future__ import annotations
@@ -12,22 +12,31 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from newsletter.config import Settings
 from newsletter.consent.keyring import Keyring
-from newsletter.mail.transport import Transport
+from newsletter.mail import dkim_key
+from newsletter.mail.dkim import Signer
+from newsletter.mail.pool import Pool
+from newsletter.mail.signing import Signers
 from newsletter.sending import claim, standing, status
 from newsletter.sending.gate import halted
+from newsletter.sending.pace import Pace
 from newsletter.store import DigestState, public_id
-from newsletter.worker import beat, chores
-from newsletter.worker.connection import Connection
+from newsletter.store.clock import since_boot
+from newsletter.store.engine import durable
+from newsletter.worker import beat, chores, patience
+from newsletter.worker.handover import Handover
 from newsletter.worker.job import Job, Scope
 from newsletter.worker.relay import Relay
+from newsletter.worker.stopping import Stop
+from newsletter.worker.supply import Supply
 from newsletter.worker.upkeep import Upkeep
 from newsletter.worker.watch import Watch
 
@@ -36,12 +45,16 @@ log = structlog.get_logger()
 # What `newsletter status --json` prints: see newsletter.sending.status.of_digest.
 Progress = Callable[[dict[str, Any]], None]
 
-# How long a connection without work sleeps at most before somebody looks for work again.
+# Seconds between two looks of the overseer, at most and at least.
 _TICK = 0.5
 _SHORTEST_ROUND = 0.02
 _TIDY_EVERY = 1.0
 # Who waits at a terminal is told after this many vain tries; a worker tries on.
 _PATIENCE = 5
+# Counting may take a twentieth of the time, however many rows there are.
+_REPORT_SHARE = 20
+# Seconds that one round of the loop may take: a database that is waited for.
+_LONGEST_ROUND = 60.0
 
 
 def _utc_now() -> datetime:
@@ -51,30 +64,37 @@ def _utc_now() -> datetime:
 class Sender:
     """Sends what is in the outbox of one installation.
 
-    transport: makes one connection to the relay for each thread. clock: the time, aware.
-    relay_delay: seconds until a relay that failed is tried again; they double.
+    pool: makes the connections to the relay. clock: the time, aware. relay_delay: seconds until a
+    relay that failed is tried again; they double.
+
+    Raises ConfigError when the database does not keep what it was told (synchronous), or a DKIM
+    key is missing.
     """
 
     def __init__(
         self,
         engine: Engine,
         settings: Settings,
-        transport: Callable[[], Transport],
+        pool: Callable[[], Pool],
         *,
         clock: Callable[[], datetime] = _utc_now,
         relay_delay: float = 1.0,
     ) -> None:
         self._engine = engine
         self._settings = settings
-        self._transport = transport
+        self._pool = pool
         self._clock = clock
         self._relay = Relay(relay_delay)
+        self._pace = Pace(settings.mails_per_second or None, settings.domain_rates)
+        keys = dkim_key.active(settings)
+        self._signer = Signer(keys) if keys else None
         self._ending = threading.Event()
-        self._bell = threading.Condition()  # rung when there is work
-        self._tick = threading.Event()  # set when a connection ran out of work
+        self._tick = threading.Event()  # set when the overseer should look at once
         self._error: BaseException | None = None
-        self._renewed_at = self._tidied_at = float("-inf")
+        self._renewed_at = self._tidied_at = self._reported_at = float("-inf")
+        self._report_took = 0.0
         self._upkeep = Upkeep()
+        durable(engine)
 
     def run(
         self,
@@ -105,25 +125,43 @@ class Sender:
         if until_idle and job.watch.fault:
             raise job.watch.fault
         with job.write() as session:
-            beat.begin(session, job.owner, job.clock())
+            beat.begin(session, job.owner, job.clock(), lease_seconds=job.lease)
         log.info("worker_started", worker=job.owner)
-        threads = [
-            threading.Thread(target=self._serve, args=(job,), name=f"connection-{number}")
-            for number in range(self._settings.smtp_connections)
-        ]
+        signers = Signers(self._signer, self._settings.signers) if self._signer else None
+        handover = self._handover(job, signers)
+        thread = threading.Thread(target=self._hand_over, args=(handover,), name="handover")
         try:
-            for thread in threads:
-                thread.start()
-            self._oversee(job, until_idle=until_idle, wait=wait, progress=progress)
+            thread.start()
+            self._oversee(job, handover, until_idle=until_idle, wait=wait, progress=progress)
         finally:
             self._ending.set()
-            self._ring()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            handover.wake()
+            if thread.ident is not None:
+                thread.join()
+            handover.close()
+            if signers is not None:
+                signers.close()
             self._say_ended(job)
         if self._error is not None:
             raise self._error
+
+    def _handover(self, job: Job, signers: Signers | None) -> Handover:
+        low = 2 * self._settings.smtp_connections
+
+        def supply(wake: Callable[[], None]) -> Supply:
+            return Supply(job, self._pace, signers, low=low, wake=wake)
+
+        return Handover(job, self._pool, self._pace, supply, out_of_work=self._tick.set)
+
+    def _hand_over(self, handover: Handover) -> None:
+        """The thread that hands mails over."""
+        try:
+            handover.run()
+        except BaseException as error:  # raised again by run()
+            self._error = error
+        finally:
+            self._ending.set()
+            self._tick.set()
 
     def _say_ended(self, job: Job) -> None:
         """Whatever ended it: `newsletter status` must not count on it any more."""
@@ -152,60 +190,93 @@ class Sender:
             ),
             clock=self._clock,
             ended=lambda: stop.is_set() or self._ending.is_set(),
+            hurries=lambda: isinstance(stop, Stop) and stop.at_once.is_set(),
         )
 
     def _oversee(
-        self, job: Job, *, until_idle: bool, wait: bool, progress: Progress | None
+        self,
+        job: Job,
+        handover: Handover,
+        *,
+        until_idle: bool,
+        wait: bool,
+        progress: Progress | None,
     ) -> None:
         """The calling thread's part: chores, and noticing that all is done."""
+        failures = 0
         while not job.ended():
             began = time.monotonic()
-            more = self._round(job)
-            took = time.monotonic() - began
-            if not until_idle:
-                self._upkeep.go_on(job, job.clock(), seconds=time.monotonic())
-            else:
-                self._check_relay()
-                if job.watch.fault:
-                    raise job.watch.fault
-                if not more and self._is_idle(job, wait=wait):
-                    chores.tidy(job.write, job.clock())
-                    self._report(job, progress)
-                    return
-            self._report(job, progress)
+            try:
+                more = self._round(job, handover)
+                if until_idle:
+                    self._check_relay()
+                    if job.watch.fault:
+                        raise job.watch.fault
+                    if not more and handover.is_idle and self._is_idle(job, wait=wait):
+                        self._tidy(job, handover)
+                        self._report(job, progress, at_once=True)
+                        return
+                else:
+                    self._upkeep.go_on(job, job.clock(), seconds=time.monotonic())
+                self._report(job, progress)
+                failures = 0
+            except DBAPIError as error:
+                if not patience.passes(error):
+                    raise
+                pause = patience.PAUSES[min(failures, len(patience.PAUSES) - 1)]
+                failures += 1
+                log.warning("database_waits", error=type(error.orig).__name__)
+                self._ending.wait(pause)
+                continue
             if more:
                 # SQLite has one writer at a time, and whoever asks again at once is the next:
-                # people who sign up, and their letters, need the half of the time.
+                # people who sign up, and the mails on their way, need the half of the time.
+                took = time.monotonic() - began
                 self._ending.wait(min(max(took, _SHORTEST_ROUND), _TICK))
             else:
-                self._tick.wait(_TICK)
+                self._tick.wait(_SHORTEST_ROUND if until_idle and handover.is_idle else _TICK)
                 self._tick.clear()
-                self._ending.wait(_SHORTEST_ROUND)
 
-    def _round(self, job: Job) -> bool:
+    def _round(self, job: Job, handover: Handover) -> bool:
         """The chores that are due; True when there is more to queue at once."""
         seconds = time.monotonic()
-        now = job.clock()
-        if seconds - self._renewed_at > beat.EVERY.total_seconds():
-            with job.write() as session:
-                beat.renew(session, job.owner, now)
-            self._renewed_at = seconds
+        self._live(job, handover, seconds)
         is_time_to_tidy = seconds - self._tidied_at > _TIDY_EVERY
         if is_time_to_tidy:
             job.watch.look(job.read, job.write)
             self._tidied_at = seconds
         if job.watch.stands_still.is_set():
             return False
-        job.watch.sign_on_schedule(job.write, now, seconds=seconds)
+        job.watch.sign_on_schedule(job.write, job.clock(), seconds=seconds)
         if is_time_to_tidy:
-            chores.tidy(job.write, now)
+            self._tidy(job, handover)
             if job.scope.digests and job.scope.digest_id is None:
-                chores.begin_scheduled(job.write, now, lambda: job.watch.sign(job.write, now))
-        more = job.scope.digests and chores.queue_piece(job.write, now, job.scope.digest_id)
-        with job.read() as session:
-            if claim.waiting(session, job.scope.sending(session)):
-                self._ring()
+                sign = partial(job.watch.sign, job.write, job.clock())
+                chores.begin_scheduled(job.write, job.clock(), sign)
+        more = job.scope.digests and chores.queue_piece(job.write, job.clock(), job.scope.digest_id)
+        if handover.is_idle:
+            with job.read() as session:
+                if claim.waiting(session, job.scope.sending(session), job.clock()):
+                    handover.ring()
         return more
+
+    def _live(self, job: Job, handover: Handover, seconds: float) -> None:
+        """Renew the lease, unless the loop hangs: others are to have its rows then."""
+        is_due = seconds - self._renewed_at > beat.every(job.lease)
+        if is_due and since_boot() - handover.moved_at < max(job.lease, _LONGEST_ROUND):
+            with job.write() as session:
+                beat.renew(session, job.owner, job.clock(), lease_seconds=job.lease)
+                self._pace.share(max(1, beat.alive(session)))
+            self._renewed_at = seconds
+
+    def _tidy(self, job: Job, handover: Handover) -> None:
+        # Before a digest is called sent: who does not exist is no subscriber of it any more.
+        if handover.met_bounce:
+            handover.met_bounce = False
+            chores.end_bounced(job)
+        chores.tidy(job.write, job.clock())
+        if job.settings.idempotency_header:
+            chores.send_uncertain_again(job)
 
     def _is_idle(self, job: Job, *, wait: bool) -> bool:
         with job.read() as session:
@@ -222,39 +293,14 @@ class Sender:
         if problem and (problem.permanent or self._relay.problems >= _PATIENCE):
             raise problem
 
-    def _report(self, job: Job, progress: Progress | None) -> None:
-        if progress is not None and job.scope.digest_id is not None:
-            with job.read() as session:
-                found = status.of_digest(session, job.scope.digest_id)
-            progress(found)
-
-    def _serve(self, job: Job) -> None:
-        """One connection's thread."""
-        try:
-            connection = Connection(job, self._transport())
-            try:
-                while not job.ended():
-                    seconds = self._relay.wait()
-                    if seconds:
-                        self._ending.wait(min(seconds, _TICK))
-                    elif not connection.batch():
-                        # A relay hangs up on a silent connection sooner or later; do it first.
-                        connection.close()
-                        self._rest()
-            finally:
-                connection.close()
-        except BaseException as error:  # raised again by run()
-            self._error = self._error or error
-            self._ending.set()
-            self._tick.set()
-
-    def _rest(self) -> None:
-        """Sleep until there is work."""
-        self._tick.set()
-        with self._bell:
-            if not self._ending.is_set():
-                self._bell.wait(_TICK * 10)
-
-    def _ring(self) -> None:
-        with self._bell:
-            self._bell.notify_all()
+    def _report(self, job: Job, progress: Progress | None, *, at_once: bool = False) -> None:
+        if progress is None or job.scope.digest_id is None:
+            return
+        began = time.monotonic()
+        if not at_once and began - self._reported_at < _REPORT_SHARE * self._report_took:
+            return
+        with job.read() as session:
+            found = status.of_digest(session, job.scope.digest_id)
+        progress(found)
+        self._reported_at = time.monotonic()
+        self._report_took = self._reported_at - began

@@ -24,6 +24,19 @@ def home(tmp_path: Path) -> Home:
     return made
 
 
+@pytest.fixture
+def either_home(
+    empty_database_url: str, database_kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Home:
+    """A fresh installation; once on SQLite, once on PostgreSQL."""
+    made = Home(tmp_path / "home")
+    if database_kind == "postgresql":
+        monkeypatch.setenv("NEWSLETTER_DATABASE_URL", empty_database_url)
+    result = CliRunner().invoke(main, ["init", str(made.folder)])
+    assert result.exit_code == 0, result.output
+    return made
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The settings are the test's own, whatever the machine has."""

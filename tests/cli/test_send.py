@@ -172,6 +172,8 @@ def test_sending(ready: Home, sink: Sink) -> None:
         "state": "sent",
         "total": 3,
         "counts": {**dict.fromkeys(STATES, 0), "accepted": 3},
+        "pause_reason": None,
+        "worst_domain": None,
     }
     assert ready.json("digest", "show", 1)["archive_url"].startswith("http://127.0.0.1:8000/")
     (row,) = ready.json("status")["digests"]

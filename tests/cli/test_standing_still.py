@@ -16,7 +16,7 @@ from newsletter import config, store
 from newsletter.consent import checkpoint
 from newsletter.errors import LogFault
 from newsletter.mail.sink import Sink
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 ARTICLE = "---\ntitle: Harvest\nsummary: What grew.\n---\nThe whole story.\n"
 OLDER, HALTED = "an older database", "found by a verification"
@@ -131,7 +131,7 @@ def test_a_running_worker_stops_and_goes_on(ready: Home, sink: Sink) -> None:
     settings = config.load(ready.file).settings
     engine = store.connect(settings.database_url)
     stop = threading.Event()
-    sender = Sender(engine, settings, smtp_transport(settings))
+    sender = Sender(engine, settings, smtp_pool(settings))
     thread = threading.Thread(target=sender.run, args=(stop,))
     thread.start()
     try:
@@ -157,7 +157,7 @@ def test_a_send_that_meets_a_fault_raises_it(ready: Home, sink: Sink) -> None:
     settings = config.load(ready.file).settings
     engine = store.connect(settings.database_url)
     halt(ready)
-    sender = Sender(engine, settings, smtp_transport(settings))
+    sender = Sender(engine, settings, smtp_pool(settings))
     with pytest.raises(LogFault):
         sender.run(threading.Event(), until_idle=True, digest_id=1)
     engine.dispose()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from newsletter.errors import BadInput
-from newsletter.mail.frozen import fill, greeting
+from newsletter.mail.frozen import FrozenLetter, fill, greeting
 
 FROZEN = {
+    "version": 1,
+    "content": {"language": "en"},
     "subject": "News for t1",
     "text": "t2\nLeave: t3",
     "html": '<p>t2</p><a href="t3">Leave</a>',
@@ -64,3 +66,26 @@ def test_the_greeting_without_a_name(name: str | None):
 def test_the_greeting_with_a_name():
     """A percent sign in a name is a percent sign."""
     assert greeting(" 100% Ada ", "en") == "Hello 100% Ada,"
+
+
+@pytest.mark.parametrize("version", [None, 0, 3, "2"])
+def test_content_of_another_version_is_not_guessed_at(version: object) -> None:
+    """It says which version it is, and who can send it."""
+    with pytest.raises(BadInput, match=f"version {version!r}; this one knows 1 and 2"):
+        fill(FROZEN | {"version": version}, VALUES)
+
+
+def test_the_pieces_say_what_is_whose() -> None:
+    """Static text and values in turns; together they are the part."""
+    letter = fill(FROZEN, VALUES)
+    text, html = letter.pieces
+    assert tuple(text) == ("", "Hello Ada,", "\nLeave: ", VALUES["unsubscribe_url"], "")
+    assert "".join(html) == letter.html
+
+
+def test_content_without_a_hash_has_a_name_too() -> None:
+    """What its mails have in common is named by what it says."""
+    one = FrozenLetter(FROZEN).series
+    assert one == FrozenLetter(dict(FROZEN)).series
+    assert one != FrozenLetter(FROZEN | {"text": "t2"}).series
+    assert FrozenLetter(FROZEN | {"sha256": "ab" * 32}).series == "ab" * 32

@@ -25,6 +25,7 @@ from newsletter.mail.message import (
     build,
     check_wire,
     clean_line,
+    feedback_id_of,
     list_id_of,
 )
 
@@ -38,6 +39,10 @@ class Written:
     subject: str = "The meadow in March"
     text: str = "Hello,\n\nthe meadow is green.\n"
     html: str = "<p>Hello,</p>\n<p>the meadow is green.</p>\n"
+
+    @property
+    def pieces(self) -> tuple[tuple[str], tuple[str]]:
+        return (self.text,), (self.html,)
 
 
 HEADERS = Headers(
@@ -54,6 +59,8 @@ FULL = replace(
     list_title="Field Notes",
     list_unsubscribe_url="https://news.example.org/unsubscribe/abc",
     list_unsubscribe_mailto="leave@example.org?subject=leave",
+    feedback_id="d1:field-notes:digest:news-abcde",
+    idempotency=("X-Relay-Key", "d1"),
     auto_submitted=True,
     language="en",
 )
@@ -87,6 +94,8 @@ def test_all_headers_stand_there_once_and_in_words() -> None:
         "List-Unsubscribe": "<https://news.example.org/unsubscribe/abc>,"
         " <mailto:leave@example.org?subject=leave>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "Feedback-ID": "d1:field-notes:digest:news-abcde",
+        "X-Relay-Key": "d1",
         "Auto-Submitted": "auto-generated",
         "Content-Language": "en",
         "MIME-Version": "1.0",
@@ -108,8 +117,9 @@ def test_two_parts_text_first() -> None:
 
 def test_the_same_mail_is_the_same_bytes() -> None:
     """A mail that is built again, by any Python, has the same SHA-256."""
-    raw = build(Written(subject="Grüße aus dem März, und mehr davon " * 3), FULL)
-    assert raw == build(Written(subject="Grüße aus dem März, und mehr davon " * 3), FULL)
+    headers = replace(FULL, feedback_id=None, idempotency=None)
+    raw = build(Written(subject="Grüße aus dem März, und mehr davon " * 3), headers)
+    assert raw == build(Written(subject="Grüße aus dem März, und mehr davon " * 3), headers)
     found = hashlib.sha256(raw).hexdigest()
     assert found == "c4c332b7ef285a739f65986bf414548b04327d6389d961d2f485bf2857f5eb7e"
     assert build(Written(), replace(HEADERS, message_id="<d2@example.org>")) != raw
@@ -215,6 +225,15 @@ def test_bad_addresses_are_refused(field: str, address: str) -> None:
         ("list_unsubscribe_url", "https://news.example.org/" + "a" * 1000),
         ("list_unsubscribe_mailto", "leave@example.org>, <https://evil.example"),
         ("language", "en\r\nX: y"),
+        ("feedback_id", "a:b:c"),
+        ("feedback_id", "a:b:c:four"),
+        ("feedback_id", "a:b:c:sixteencharacters"),
+        ("feedback_id", "a:b c:digest:sender"),
+        ("idempotency", ("X-Key", "a b")),
+        ("idempotency", ("X-Key", "a\r\nY: z")),
+        ("idempotency", ("X-Key:", "a")),
+        ("idempotency", ("message-id", "a")),
+        ("idempotency", ("DKIM-Signature", "a")),
     ],
 )
 def test_values_of_ours_are_checked_too(field: str, value: str) -> None:
@@ -258,7 +277,45 @@ def test_the_list_id_is_a_dotted_name(slug: str, host: str, wanted: str) -> None
     build(Written(), replace(HEADERS, list_id=wanted))
 
 
-GOOD = build(Written(), FULL)
+@pytest.mark.parametrize(
+    ("host", "sender_id"),
+    [
+        ("example.org", "example-org"),
+        ("News.Example.Org", "news-exam-[0-9a-f]{5}"),
+        ("xn--bcher-kva.example", "xn-bcher-[0-9a-f]{5}"),
+        ("", "[0-9a-f]{5}"),
+        ("::1", "1-[0-9a-f]{5}"),
+    ],
+)
+def test_the_feedback_id_ends_in_who_sends(host: str, sender_id: str) -> None:
+    """Google asks for 5 to 15 characters that stay the same; the setting comes first."""
+    found = feedback_id_of("d1", "notes", host)
+    assert re.fullmatch(f"d1:notes:digest:{sender_id}", found)
+    assert found == feedback_id_of("d1", "notes", host.lower())
+    build(Written(), replace(HEADERS, feedback_id=found))
+    assert feedback_id_of("d1", "notes", host, "fieldnotes") == "d1:notes:digest:fieldnotes"
+
+
+def test_mails_of_a_series_have_one_boundary() -> None:
+    """So that what they have in common is the same bytes; others have their own."""
+    names = ("<d1@example.org>", "<d2@example.org>")
+    own = [build(Written(), replace(HEADERS, message_id=name)) for name in names]
+    series = [build(Written(), replace(HEADERS, message_id=name, series="s")) for name in names]
+    boundaries = [parsed(raw).get_boundary() for raw in (*own, *series)]
+    assert len(set(boundaries)) == 3
+    assert boundaries[2] == boundaries[3]
+
+
+def test_signatures_pass_the_last_gate() -> None:
+    """As many as there are keys, on top; the configured field only when it is named."""
+    plain = build(Written(), HEADERS)
+    check_wire(b"DKIM-Signature: v=1; a=rsa-sha256;\r\n b=x\r\nDKIM-Signature: v=1\r\n" + plain)
+    with pytest.raises(BadInput):
+        check_wire(b"X-Relay-Key: 1\r\n" + plain)
+    check_wire(b"X-Relay-Key: 1\r\n" + plain, also=("X-Relay-Key",))
+
+
+GOOD = build(Written(), replace(FULL, idempotency=None))
 
 
 @pytest.mark.parametrize(

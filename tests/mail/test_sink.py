@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import smtplib
 import socket
-import threading
 from pathlib import Path
 
 import pytest
 
-from newsletter.config import smtp_server
-from newsletter.mail.sink import Sink
-from newsletter.mail.smtp import SmtpTransport
+from newsletter.mail.sink import Login, Sink
 
 
 def talk(sink: Sink, said: bytes) -> list[str]:
@@ -123,19 +121,49 @@ def test_it_starts_and_stops(sink: Sink) -> None:
         socket.create_connection(("127.0.0.1", sink.port), 10)
 
 
-def test_many_at_once(sink: Sink, raw: bytes) -> None:
-    """Several connections, hundreds of mails each: all arrive, once."""
+def test_what_a_script_can_say() -> None:
+    """Late, byte by byte, without end, in the middle of a mail; what comes after it waits its
+    turn."""
+    said = {"mail": "after 0.05 250 late", "rcpt": "slowly 0.001 250 drop by drop"}
+    with Sink(reply=lambda stage, _: said.get(stage)) as sink:
+        replies = talk(sink, b"EHLO me\r\n" + MAIL + b"x\r\n.\r\nQUIT\r\n")
+        assert replies[-5:] == [
+            "250 late", "250 drop by drop", "354 go on, end with a dot", "250 2.0.0 taken",
+            "221 2.0.0 bye",
+        ]  # fmt: skip
+        said = {"body": "552 too much"}
+        with socket.create_connection(("127.0.0.1", sink.port), 10) as connection:
+            connection.sendall(b"EHLO me\r\n" + MAIL + b"half")
+            assert until(connection, b"552 too much\r\n")
+        said = {"mail": "endless 250-more"}
+        with socket.create_connection(("127.0.0.1", sink.port), 10) as connection:
+            connection.sendall(b"EHLO me\r\n" + MAIL)
+            assert until(connection, b"250-more\r\n" * 1000)
 
-    def send(number: int) -> None:
-        transport = SmtpTransport(smtp_server(sink.url), 30)
-        for count in range(250):
-            transport.offer("a@example.org", f"r{number}-{count}@example.org", raw)
-            transport.finish()
-        transport.close()
 
-    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({mail.recipients for mail in sink.received}) == len(sink.received) == 1000
+def until(connection: socket.socket, end: bytes) -> bool:
+    read = b""
+    while end not in read:
+        piece = connection.recv(65536)
+        if not piece:
+            return False
+        read += piece
+    return True
+
+
+def test_what_it_offers() -> None:
+    """SIZE and the login's methods as told, PIPELINING and SMTPUTF8 unless told otherwise; both
+    ways to log in, with their answers in the command or after it."""
+    plain = base64.b64encode(b"\0me\0s3cret")
+    user, password = base64.b64encode(b"me"), base64.b64encode(b"s3cret")
+    with Sink(login=Login("me", "s3cret"), size=1000, pipelining=False, smtputf8=False) as sink:
+        replies = talk(sink, b"EHLO me\r\nQUIT\r\n")
+        assert {"250-SIZE 1000", "250 AUTH PLAIN LOGIN"} <= set(replies)
+        assert not {"PIPELINING", "SMTPUTF8"} & {reply[4:] for reply in replies}
+        for said in (b"PLAIN " + plain, b"PLAIN\r\n" + plain,
+                     b"LOGIN\r\n" + user + b"\r\n" + password):  # fmt: skip
+            replies = talk(sink, b"EHLO me\r\nAUTH " + said + b"\r\nQUIT\r\n")
+            assert "235 2.7.0 welcome" in replies
+        for said in (b"PLAIN !", b"PLAIN " + user, b"LOGIN\r\n!\r\n!", b"X"):
+            replies = talk(sink, b"EHLO me\r\nAUTH " + said + b"\r\n" + MAIL + b"QUIT\r\n")
+            assert "530 5.7.0 log in first" in replies

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from mailing import LEASE, approved_digest, many_readers, queue_all, states
-from sqlalchemy import select, update
+from mailing import approved_digest, many_readers, queue_all, states, worker
+from sqlalchemy import delete, select, update
 
 from newsletter import store
 from newsletter.sending import claim
@@ -24,7 +24,7 @@ def digest(engine, make_publication, now):
 
 
 def take(session, digest, now, limit=20, owner="me"):
-    return claim.digest(session, digest.id, owner, limit=limit, now=now, lease=LEASE)
+    return claim.digest(session, digest.id, owner, limit=limit, now=now)
 
 
 def test_a_row_is_claimed_once(engine, digest, now):
@@ -39,7 +39,7 @@ def test_a_row_is_claimed_once(engine, digest, now):
     assert {held.epoch for held in first + second} == {1}
     with store.reading(engine) as session:
         row = session.get(store.Delivery, first[0].id)
-        assert (row.owner, row.lease_until) == ("me", now + LEASE)
+        assert (row.owner, row.epoch) == ("me", 1)
 
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
@@ -69,10 +69,10 @@ def test_a_persons_own_letters_know_no_pause(engine, digest, make_reader, now):
         letter = new_letter(
             session, store.LetterName.CONFIRMATION, publication, reader.subscriber, reader, now=now
         )
-        assert claim.waiting(session, [])
-        held = claim.personal(session, "me", limit=20, now=now, lease=LEASE)
+        assert claim.waiting(session, [], now)
+        held = claim.personal(session, "me", limit=20)
         assert [h.id for h in held] == [letter.id]
-        assert not claim.waiting(session, [])
+        assert not claim.waiting(session, [], now)
         assert claim.busy(session, [])
 
 
@@ -98,32 +98,91 @@ def test_what_was_not_handed_over_is_given_back(engine, digest, now):
 
 def test_a_lease_that_is_over(engine, digest, now):
     """claimed goes back to queued; armed becomes uncertain and is never sent again."""
-    later = now + LEASE + timedelta(seconds=1)
     with store.transaction(engine) as session:
+        worker(session, now)
         held = take(session, digest, now, limit=2)
         session.execute(
             update(store.Delivery).where(store.Delivery.id == held[0].id).values(state="armed")
         )
         assert claim.reap(session, now) == 0
-        assert claim.reap(session, later) == 2
-        assert claim.reap(session, later) == 0
+        worker(session, now, seconds=-1)
+        assert claim.reap(session, now) == 2
+        assert claim.reap(session, now) == 0
     with store.reading(engine) as session:
         armed, claimed = (session.get(store.Delivery, h.id) for h in held)
-        assert (armed.state, armed.settled_at) == ("uncertain", later)
+        assert (armed.state, armed.settled_at) == ("uncertain", now)
         assert (claimed.state, claimed.owner) == ("queued", None)
     with store.transaction(engine) as session:
-        taken = take(session, digest, later, limit=100)
+        taken = take(session, digest, now, limit=100)
         assert held[0].id not in {h.id for h in taken}
         assert len(taken) == 29
 
 
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_wall_clock_that_jumps_ends_no_lease(engine, digest, now, days):
+    """Nor does it make one longer: leases are of a clock that nobody sets."""
+    with store.transaction(engine) as session:
+        worker(session, now)
+        take(session, digest, now, limit=2)
+        assert claim.reap(session, now + timedelta(days=days)) == 0
+        worker(session, now + timedelta(days=days), seconds=-1)
+        assert claim.reap(session, now) == 2
+
+
+@pytest.mark.parametrize("over", [{"lease_clock": "boot of yesterday"}, {"ended_at": True}, None])
+def test_who_holds_no_lease_holds_no_row(engine, digest, now, over):
+    """A worker from before the machine was started anew, one that ended, one that is not known."""
+    with store.transaction(engine) as session:
+        worker(session, now)
+        take(session, digest, now, limit=2)
+        if over is None:
+            session.execute(delete(store.Worker))
+        else:
+            values = {name: now if value is True else value for name, value in over.items()}
+            session.execute(update(store.Worker).values(**values))
+        assert claim.reap(session, now) == 2
+
+
+def test_a_worker_that_is_known_to_be_dead_loses_its_rows_at_once(engine, digest, now):
+    """Without waiting for its lease."""
+    with store.transaction(engine) as session:
+        worker(session, now)
+        take(session, digest, now, limit=2)
+        assert claim.reap(session, now, gone=["other"]) == 0
+        assert claim.reap(session, now, gone=["me"]) == 2
+
+
 def test_a_worker_that_lives_keeps_its_rows(engine, digest, now):
     """A renewed lease is not over."""
-    later = now + LEASE + timedelta(seconds=1)
     with store.transaction(engine) as session:
-        held = take(session, digest, now, limit=1)
-        claim.renew(session, held, now=now + LEASE / 2, lease=LEASE)
-        assert claim.reap(session, later) == 0
+        worker(session, now, seconds=-1)
+        take(session, digest, now, limit=1)
+        worker(session, now)
+        assert claim.reap(session, now) == 0
+
+
+def test_only_who_wrote_no_dot_can_disarm(engine, digest, now):
+    """An armed row of this claim goes back; one of an older claim is not touched."""
+    with store.transaction(engine) as session:
+        held = take(session, digest, now, limit=2)
+        session.execute(update(store.Delivery).values(state="armed"))
+        stale = [claim.Claim(held[0].id, held[0].epoch - 1)]
+        assert claim.disarm(session, stale) == 0
+        assert claim.disarm(session, held) == 2
+        again = take(session, digest, now, limit=2)
+        assert [each.epoch for each in again] == [2, 2]
+
+
+def test_what_was_put_back_waits_for_its_moment(engine, digest, now):
+    """It is queued, and not claimed before."""
+    later = now + timedelta(seconds=30)
+    with store.transaction(engine) as session:
+        held = take(session, digest, now, limit=30)
+        assert claim.put_back(session, [(each, later) for each in held]) == 30
+        assert take(session, digest, now, limit=30) == []
+        assert not claim.waiting(session, [digest.id], now)
+        assert claim.waiting(session, [digest.id], later)
+        assert len(take(session, digest, later, limit=30)) == 30
 
 
 def test_put_off_mails_come_back_when_they_are_due(engine, digest, now):

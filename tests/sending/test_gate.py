@@ -6,7 +6,7 @@ import io
 from datetime import timedelta
 
 import pytest
-from mailing import LEASE, ORIGIN, approved_digest, claimed_mail, queue_all, states, tell_log
+from mailing import ORIGIN, approved_digest, claimed_mail, queue_all, states, tell_log
 from sqlalchemy import select, text, update
 
 from newsletter import consent, store
@@ -80,7 +80,7 @@ def test_the_log_has_the_last_word_before_the_dot(engine, sending, now, kind) ->
         reader = session.query(store.Subscription).order_by(store.Subscription.id).first()
         by = consent.Evidence(actor="subscriber", channel="link")
         consent.record(session, consent.EventType(kind), reader, by, now=now)
-        assert settle.arm(session, mail, now=now, lease=LEASE) is Verdict.SKIPPED
+        assert settle.arm(session, [mail], now=now)[0] is Verdict.SKIPPED
         assert session.scalar(select(store.Delivery.reason)) == "unrecorded"
 
 
@@ -120,10 +120,10 @@ def test_a_halted_log_stops_digests_where_they_are(engine, sending, now) -> None
         queue.begin(session, planned, now=now, at=now + timedelta(hours=1))
     halt(engine)
     with store.transaction(engine) as session:
-        assert settle.arm(session, mail, now=now, lease=LEASE) is Verdict.WAITS
-        assert claim.digest(session, sending.id, "me", limit=9, now=now, lease=LEASE) == []
+        assert settle.arm(session, [mail], now=now)[0] is Verdict.WAITS
+        assert claim.digest(session, sending.id, "me", limit=9, now=now) == []
         assert claim.sending(session) == []
-        assert not claim.waiting(session, [])
+        assert not claim.waiting(session, [], now)
         assert queue.unfinished(session) is None
         assert queue.scheduled(session, now + timedelta(hours=2)) == []
         with pytest.raises(LogFault, match="verify --full"):
@@ -134,7 +134,7 @@ def test_a_halted_log_stops_digests_where_they_are(engine, sending, now) -> None
     go_on(engine)
     with store.transaction(engine) as session:
         mail = claimed_mail(session, session.get(store.Digest, sending.id), now)
-        assert settle.arm(session, mail, now=now, lease=LEASE) is Verdict.ARMED
+        assert settle.arm(session, [mail], now=now)[0] is Verdict.ARMED
         assert queue.unfinished(session).id == late.id
 
 
@@ -143,18 +143,16 @@ def test_a_halted_log_does_not_stop_a_persons_own_letters(engine, sending, now) 
     halt(engine)
     with store.transaction(engine) as session:
         letter(session, "welcome", now)
-        assert not claim.waiting(session, [])
+        assert not claim.waiting(session, [], now)
         assert not claim.busy(session, [])
         for name in OWN:
             letter(session, name, now)
-        assert claim.waiting(session, [])
-        held = claim.personal(session, "me", limit=9, now=now, lease=LEASE)
+        assert claim.waiting(session, [], now)
+        held = claim.personal(session, "me", limit=9)
         assert len(held) == len(OWN)
         written, unwritable = mails(session, held, ORIGIN)
         assert not unwritable
-        verdicts = {
-            str(mail.letter): settle.arm(session, mail, now=now, lease=LEASE) for mail in written
-        }
+        verdicts = {str(mail.letter): settle.arm(session, [mail], now=now)[0] for mail in written}
     # Ada is confirmed: what asks for a yes, or says goodbye, is not for her.
     assert verdicts == {
         "confirmation": Verdict.SKIPPED,
@@ -164,7 +162,7 @@ def test_a_halted_log_does_not_stop_a_persons_own_letters(engine, sending, now) 
     }
     go_on(engine)
     with store.transaction(engine) as session:
-        assert len(claim.personal(session, "me", limit=9, now=now, lease=LEASE)) == 1
+        assert len(claim.personal(session, "me", limit=9)) == 1
 
 
 def test_a_welcome_needs_the_logs_word(engine, sending, now) -> None:
@@ -172,9 +170,9 @@ def test_a_welcome_needs_the_logs_word(engine, sending, now) -> None:
     with store.transaction(engine) as session:
         letter(session, "welcome", now)
         session.execute(text("UPDATE consent_event SET state = NULL WHERE state = 'confirmed'"))
-        held = claim.personal(session, "me", limit=9, now=now, lease=LEASE)
+        held = claim.personal(session, "me", limit=9)
         written, _unwritable = mails(session, held, ORIGIN)
-        assert settle.arm(session, written[0], now=now, lease=LEASE) is Verdict.SKIPPED
+        assert settle.arm(session, [written[0]], now=now)[0] is Verdict.SKIPPED
         assert session.scalar(select(store.Delivery.reason)) == "unrecorded"
 
 
@@ -182,8 +180,8 @@ def test_a_halt_between_the_mail_and_the_dot(engine, sending, now) -> None:
     """The statement that arms looks itself: what was claimed before the halt is given back."""
     with store.transaction(engine) as session:
         letter(session, "welcome", now)
-        held = claim.personal(session, "me", limit=9, now=now, lease=LEASE)
+        held = claim.personal(session, "me", limit=9)
         written, _unwritable = mails(session, held, ORIGIN)
         session.execute(update(store.Installation).values(log_fault="changed"))
-        assert settle.arm(session, written[0], now=now, lease=LEASE) is Verdict.WAITS
+        assert settle.arm(session, [written[0]], now=now)[0] is Verdict.WAITS
     assert states(engine) == {"queued": 1}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mailing import LEASE, approved_digest, many_readers, queue_all
+from mailing import approved_digest, many_readers, queue_all
 from sqlalchemy import Engine
 
 from newsletter import store
@@ -27,7 +27,7 @@ def claimed(engine: Engine, make_publication: Any, now: Any) -> list[Claim]:
         many_readers(session, publication, 5, now)
         digest = approved_digest(session, publication, now)
         queue_all(session, digest, now)
-        return claim.digest(session, digest.id, "me", limit=5, now=now, lease=LEASE)
+        return claim.digest(session, digest.id, "me", limit=5, now=now)
 
 
 def test_todays_database(engine: Engine, journal: Journal, make_publication: Any, now: Any) -> None:

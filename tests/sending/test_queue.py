@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -35,6 +36,47 @@ def test_each_confirmed_reader_gets_a_row(engine, make_publication, make_reader,
         assert row.letter == "digest"
         assert row.message_id == f"<{row.public_id}@example.org>"
         assert digest.state == "sending"
+        assert digest.queued_at == now
+
+
+def test_each_row_has_a_name_of_its_own(engine, make_publication, now):
+    """Twenty hex digits that nobody guesses, the same in the row and in its Message-ID."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session, from_address="notes@köln.example")
+        many_readers(session, publication, 500, now)
+        digest = approved_digest(session, publication, now)
+        queue.begin(session, digest, now=now)
+        while queue.piece(session, digest, size=200, now=now):
+            pass
+        rows = session.scalars(select(store.Delivery).order_by(store.Delivery.id)).all()
+    assert len({row.public_id for row in rows}) == 500
+    # The digits that no other row shares.
+    assert len({row.public_id[5:] for row in rows}) == 500
+    assert all(re.fullmatch("[0-9a-f]{20}", row.public_id) for row in rows)
+    assert {row.message_id for row in rows} == {
+        f"<{row.public_id}@xn--kln-sna.example>" for row in rows
+    }
+    assert [row.address for row in rows] == [f"reader-{n}@example.net" for n in range(500)]
+    assert {(row.state, row.epoch, row.attempts, row.due_at, row.created_at) for row in rows} == {
+        ("queued", 0, 0, now, now)
+    }
+
+
+def test_whom_the_log_does_not_know_is_passed_over(engine, make_publication, now):
+    """Also when a whole piece is of such readers: those behind them get their rows."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        many_readers(session, publication, 30, now)
+        unknown = select(store.Subscription.id).order_by(store.Subscription.id).limit(20)
+        session.execute(
+            update(store.ConsentEvent)
+            .where(store.ConsentEvent.subscription_id.in_(unknown))
+            .values(state="unsubscribed")
+        )
+        digest = approved_digest(session, publication, now)
+        queue.begin(session, digest, now=now)
+        made = [queue.piece(session, digest, size=10, now=now) for _ in range(4)]
+        assert (made, deliveries(session)) == ([10, 10, 10, 0], 10)
         assert digest.queued_at == now
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from mailing import HASH_KEY, LEASE, ORIGIN, approved_digest, claimed_mail, queue_all
+from mailing import HASH_KEY, ORIGIN, approved_digest, claimed_mail, queue_all
 from sqlalchemy import update
 
 from newsletter import addresses, store
@@ -39,7 +39,7 @@ def row(engine, mail):
 
 
 def arm(session, mail, now):
-    return settle.arm(session, mail, now=now, lease=LEASE)
+    return settle.arm(session, [mail], now=now)[0]
 
 
 def test_an_accepted_mail(engine, held, now):
@@ -50,7 +50,7 @@ def test_an_accepted_mail(engine, held, now):
     assert row(engine, mail).state == "armed"
     assert row(engine, mail).content_sha256 == mail.sha256
     with store.transaction(engine) as session:
-        assert settle.accepted(session, mail.claim, YES, now=now)
+        assert settle.accepted(session, [(mail.claim, YES)], now=now)
     found = row(engine, mail)
     assert (found.state, found.reply_code, found.reply_text) == ("accepted", 250, "2.0.0 taken")
     assert (found.attempts, found.owner, found.settled_at) == (1, None, now)
@@ -67,11 +67,11 @@ def test_a_worker_that_lost_its_claim_changes_nothing(engine, held, now):
     """Its epoch is old: it can neither arm nor settle what another worker holds."""
     digest_id, _, mail = held
     with store.transaction(engine) as session:
-        claim.reap(session, now + LEASE * 2)
-        again = claim.digest(session, digest_id, "other", limit=1, now=now, lease=LEASE)
+        claim.reap(session, now)
+        again = claim.digest(session, digest_id, "other", limit=1, now=now)
         assert again[0].id == mail.claim.id
         assert arm(session, mail, now) is Verdict.LOST
-        assert not settle.accepted(session, mail.claim, YES, now=now)
+        assert not settle.accepted(session, [(mail.claim, YES)], now=now)
         assert not settle.failed(session, mail.claim, NO, reason="refused", now=now)
         assert not settle.uncertain(session, mail.claim, now=now)
         assert settle.deferred(session, mail, LATER, retries=RETRIES, chance=0, now=now) is None
@@ -82,7 +82,7 @@ def test_a_worker_that_lost_its_claim_changes_nothing(engine, held, now):
 def test_accepted_needs_an_armed_row(engine, held, now):
     """What was never armed cannot have been accepted."""
     with store.transaction(engine) as session:
-        assert not settle.accepted(session, held[2].claim, YES, now=now)
+        assert not settle.accepted(session, [(held[2].claim, YES)], now=now)
 
 
 @pytest.mark.parametrize("state", ["unsubscribed", "bounced", "complained", "pending"])
@@ -181,10 +181,10 @@ def test_an_uncertain_mail_is_settled_by_a_late_reply(engine, held, now):
     mail = held[2]
     with store.transaction(engine) as session:
         arm(session, mail, now)
-        claim.reap(session, now + LEASE * 2)
+        claim.reap(session, now)
     assert row(engine, mail).state == "uncertain"
     with store.transaction(engine) as session:
-        assert settle.accepted(session, mail.claim, YES, now=now)
+        assert settle.accepted(session, [(mail.claim, YES)], now=now)
     assert (row(engine, mail).state, row(engine, mail).attempts) == ("accepted", 1)
 
 
@@ -244,9 +244,7 @@ def personal(session, make_publication, make_reader, now, letter, state, *, at):
     reader = make_reader(session, publication, "ada@example.net", state=state)
     name = store.LetterName(letter)
     new_letter(session, name, publication, reader.subscriber, reader, now=at)
-    mails, _ = write.mails(
-        session, claim.personal(session, "me", limit=1, now=now, lease=LEASE), ORIGIN
-    )
+    mails, _ = write.mails(session, claim.personal(session, "me", limit=1), ORIGIN)
     return mails[0]
 
 

@@ -8,22 +8,29 @@ from datetime import timedelta
 from email import message_from_bytes, policy
 
 import pytest
-from mailing import FROZEN, LEASE, ORIGIN, approved_digest, queue_all
+from freezing import LOOKING, NAMED, frozen
+from mailing import FROZEN, ORIGIN, approved_digest, queue_all
 from sqlalchemy import update
 
 from newsletter import addresses, store
 from newsletter.digests import approve, articles, compose
+from newsletter.links import Links
+from newsletter.mail.frozen import FrozenLetter, greeting
+from newsletter.mail.message import Headers, build, feedback_id_of
 from newsletter.sending import claim, queue, write
 from newsletter.store.letters import new_letter
+
+# What a mail says does not depend on the database that its row is in.
+ON_ONE = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 LETTERS = ["confirmation", "already-confirmed", "access", "welcome", "goodbye"]
 
 
 def written(session, now, **over):
     """What becomes of all rows that are queued."""
-    held = claim.personal(session, "me", limit=50, now=now, lease=LEASE)
+    held = claim.personal(session, "me", limit=50)
     for number in claim.sending(session):
-        held += claim.digest(session, number, "me", limit=50, now=now, lease=LEASE)
+        held += claim.digest(session, number, "me", limit=50, now=now)
     return write.mails(session, held, replace(ORIGIN, **over))
 
 
@@ -59,9 +66,12 @@ def test_a_digests_headers(digest_mail, now):
     assert "<field-notes.news.example.org>" in message["List-Id"]
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert "<mailto:leave@example.org>" in message["List-Unsubscribe"]
+    digest, slug, kind, sender_id = message["Feedback-ID"].split(":")
+    assert (len(digest), slug, kind, sender_id[:9]) == (20, "field-notes", "digest", "news-exam")
     assert message["Auto-Submitted"] is None
     assert message["Consent-Log-Checkpoint"] is None
     assert mail.sender == "notes@example.org"
+    assert (mail.domain, mail.smtputf8, mail.doubt) == ("example.net", False, False)
 
 
 def test_a_digest_carries_the_checkpoint_of_its_approval(
@@ -188,7 +198,7 @@ def test_rows_that_were_lost_are_not_written(engine, make_publication, make_read
         make_reader(session, publication, "bob@example.net")
         digest = approved_digest(session, publication, now)
         queue_all(session, digest, now)
-        held = claim.digest(session, digest.id, "me", limit=2, now=now, lease=LEASE)
+        held = claim.digest(session, digest.id, "me", limit=2, now=now)
         session.execute(
             update(store.Delivery)
             .where(store.Delivery.id == held[0].id)
@@ -223,3 +233,255 @@ def test_a_digest_as_it_is_really_frozen(engine, make_publication, make_reader, 
         assert "ada@example.net" in page
         assert "https://news.example.org/unsubscribe/" in page
         assert "https://news.example.org/preferences/" in page
+
+
+@pytest.fixture
+def one_row(engine, make_publication, make_reader, now):
+    """A digest's only row: `one_row(session, address="ada@example.net", name="Ada")`."""
+
+    def make(session, address="ada@example.net", *, frozen=None, publication=None, **over):
+        publication = make_publication(session, **(publication or {}))
+        make_reader(session, publication, address, **over)
+        digest = approved_digest(session, publication, now)
+        if frozen is not None:
+            digest.frozen = dict(frozen)
+        queue_all(session, digest, now)
+        return session.query(store.Delivery).one()
+
+    return make
+
+
+def taken(session, row, writer, now):
+    """The row's mail at its next try; its reason is as `again` left it."""
+    session.flush()
+    row = session.get(store.Delivery, row.id, populate_existing=True)
+    if row.state == "queued":
+        claim.digest(session, row.digest_id, "me", limit=1, now=now)
+        session.refresh(row)
+    made, unwritable = writer.mails(session, [claim.Claim(row.id, row.epoch)])
+    assert not unwritable, unwritable
+    return made[0]
+
+
+def again(session, row, sha256, reason):
+    """An operator wants an uncertain row sent once more."""
+    session.execute(
+        update(store.Delivery)
+        .where(store.Delivery.id == row.id)
+        .values(state="queued", reason=reason, content_sha256=sha256)
+    )
+
+
+@ON_ONE
+@pytest.mark.parametrize("name", [None, "Ada", "Jörg <b> & Söhne = 1"])
+@pytest.mark.parametrize("templates", [None, NAMED, LOOKING], ids=["installed", "named", "looking"])
+def test_a_digests_mail_is_its_letter_and_its_headers(engine, one_row, now, name, templates):
+    """What the writer remembers of a digest makes no difference: the bytes are those of the
+    frozen letter filled in and built, also when it is rendered for each reader."""
+    kept = frozen(templates=templates, checkpoint="a\nb\n")
+    with store.transaction(engine) as session:
+        row = one_row(
+            session,
+            "Ada@Example.net",
+            name=name,
+            frozen=kept,
+            publication={"reply_to": "editor@example.org", "from_name": "Nötes"},
+        )
+        writer = write.Writer(replace(ORIGIN, idempotency_header="X-Relay-Key"))
+        mail = taken(session, row, writer, now)
+        reader, publication = session.query(store.Subscription).one(), row_publication(session)
+        links = ORIGIN.links
+        unsubscribe = links.url("unsubscribe", reader.public_id, at=now)
+        letter = FrozenLetter(kept).fill(
+            {
+                "name": name or "",
+                "greeting": greeting(name, "en"),
+                "address": row.address,
+                "unsubscribe_url": unsubscribe,
+                "preferences_url": links.url("preferences", reader.subscriber.public_id, at=now),
+            }
+        )
+        digest = session.get(store.Digest, row.digest_id)
+        assert mail.raw == build(
+            letter,
+            Headers(
+                from_name="Nötes",
+                from_address=publication.from_address,
+                reply_to="editor@example.org",
+                to_address=row.address,
+                message_id=row.message_id,
+                date=row.created_at,
+                list_id="field-notes.news.example.org",
+                list_title=publication.title,
+                list_unsubscribe_url=unsubscribe,
+                feedback_id=feedback_id_of(digest.public_id, "field-notes", "news.example.org"),
+                idempotency=("X-Relay-Key", row.public_id),
+                checkpoint="a\nb\n",
+                language="en",
+                series=kept["sha256"],
+            ),
+        )
+        assert taken(session, row, writer, now).raw == mail.raw
+
+
+def row_publication(session):
+    return session.query(store.Publication).one()
+
+
+@ON_ONE
+@pytest.mark.parametrize(
+    ("address", "recipient", "domain", "smtputf8"),
+    [
+        ("Ada.Lovelace@Example.NET", "Ada.Lovelace@example.net", "example.net", False),
+        ("ada@bücher.example", "ada@xn--bcher-kva.example", "xn--bcher-kva.example", False),
+        ("jörg@Bücher.example", "jörg@xn--bcher-kva.example", "xn--bcher-kva.example", True),
+    ],
+)
+def test_where_a_mail_goes(engine, one_row, now, address, recipient, domain, smtputf8):
+    """The envelope has A-labels; SMTPUTF8 is for local parts that are not ASCII (RFC 6531)."""
+    with store.transaction(engine) as session:
+        row = one_row(session, address)
+        mail = taken(session, row, write.Writer(ORIGIN), now)
+        assert (mail.recipient, mail.domain, mail.smtputf8) == (recipient, domain, smtputf8)
+        assert f"\r\nTo: {recipient}\r\n" in mail.raw.decode()
+        assert mail.raw.isascii() is not smtputf8
+        assert mail.mailbox_hash == addresses.parse(address).mailbox_hash(ORIGIN.hash_key)
+        assert (mail.digest_id, mail.attempts, mail.created_at, mail.retried_at) == (
+            row.digest_id, 0, now, None)  # fmt: skip
+
+
+@ON_ONE
+@pytest.mark.parametrize("field", ["from_address", "reply_to"])
+def test_a_sender_can_need_smtputf8_too(engine, one_row, now, field):
+    """The relay must know it for any address in the mail."""
+    with store.transaction(engine) as session:
+        row = one_row(session, publication={field: "nötes@exämple.org"})
+        mail = taken(session, row, write.Writer(ORIGIN), now)
+        assert mail.smtputf8
+        if field == "from_address":
+            assert mail.sender == "nötes@xn--exmple-cua.org"
+
+
+@ON_ONE
+def test_bounces_can_go_to_an_international_domain(engine, one_row, now):
+    """MAIL FROM has A-labels."""
+    with store.transaction(engine) as session:
+        writer = write.Writer(replace(ORIGIN, envelope_sender="bounces@exämple.org"))
+        mail = taken(session, one_row(session), writer, now)
+        assert mail.sender == "bounces@xn--exmple-cua.org"
+        assert not mail.smtputf8
+
+
+@ON_ONE
+@pytest.mark.parametrize("name", LETTERS)
+def test_the_relay_knows_each_letter_again(engine, make_publication, make_reader, now, name):
+    """The configured field names the delivery, in all letters; only digests count complaints."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        reader = make_reader(session, publication, "ada@example.net")
+        row = new_letter(
+            session, store.LetterName(name), publication, reader.subscriber, reader, now=now
+        )
+        mails, _ = written(session, now, idempotency_header="X-Relay-Key")
+        assert parsed(mails[0])["X-Relay-Key"] == row.public_id
+        assert parsed(mails[0])["Feedback-ID"] is None
+
+
+@ON_ONE
+def test_a_mended_publication_counts_from_the_next_batch_on(engine, one_row, now):
+    """A sender that the relay refused is put right, and the digest goes on under the new one."""
+    with store.transaction(engine) as session:
+        row = one_row(session)
+        writer = write.Writer(ORIGIN)
+        assert taken(session, row, writer, now).sender == "notes@example.org"
+        row_publication(session).from_address = "post@example.org"
+        mail = taken(session, row, writer, now)
+        assert mail.sender == "post@example.org"
+        assert parsed(mail)["From"] == "Field Notes <post@example.org>"
+
+
+def test_a_mail_in_doubt_is_the_same_or_does_not_go(engine, one_row, now):
+    """What may have arrived is sent again byte for byte, unless the operator said otherwise."""
+    with store.transaction(engine) as session:
+        row = one_row(session)
+        writer = write.Writer(ORIGIN)
+        first = taken(session, row, writer, now)
+        assert write.same_as_recorded(first)
+        again(session, row, first.sha256, write.RETRY_UNCERTAIN)
+        second = taken(session, row, writer, now)
+        assert second.doubt and second.recorded == first.sha256
+        assert write.same_as_recorded(second)
+        # What is on the wire counts: a signature that was not there makes it another mail.
+        second.raw = b"DKIM-Signature: v=1\r\n" + second.raw
+        assert not write.same_as_recorded(second)
+        assert writer.again_with_older_keys(session, second) == []
+        refused = write.changed(second)
+        assert (refused.claim, refused.reason) == (second.claim, "changed")
+        again(session, row, bytes(32), write.RETRY_CHANGED)
+        third = taken(session, row, writer, now)
+        assert third.doubt and write.same_as_recorded(third)
+        again(session, row, bytes(32), None)
+        fourth = taken(session, row, writer, now)
+        assert not fourth.doubt and write.same_as_recorded(fourth)
+
+
+@ON_ONE
+def test_an_older_secret_key_makes_the_same_mail_again(engine, one_row, now):
+    """A key that was rotated in between signed the links of the mail that may have arrived."""
+    keys = ("a" * 40, "b" * 40, "c" * 40)
+    before, after = (
+        write.Writer(replace(ORIGIN, links=Links(ORIGIN.links.base_url, some)))
+        for some in (keys[:2], keys)
+    )
+    with store.transaction(engine) as session:
+        row = one_row(session)
+        first = taken(session, row, before, now)
+        again(session, row, first.sha256, write.RETRY_UNCERTAIN)
+        second = taken(session, row, after, now)
+        assert not write.same_as_recorded(second)
+        candidates = after.again_with_older_keys(session, second)
+        assert [write.same_as_recorded(each) for each in candidates] == [True, False]
+        assert candidates[0].raw == first.raw
+        assert candidates[0].doubt
+
+
+@ON_ONE
+def test_content_that_a_newer_newsletter_froze_is_left_alone(engine, one_row, now):
+    """Its rows are named with the error; another digest's are written."""
+    with store.transaction(engine) as session:
+        row = one_row(session, frozen={**FROZEN, "version": 3})
+        again(session, row, None, None)
+        mails, unwritable = written(session, now)
+        assert mails == []
+        assert "version 3" in str(unwritable[0].error)
+        assert unwritable[0].reason == "unwritable"
+
+
+@ON_ONE
+def test_a_digest_without_content_is_named(engine, one_row, now):
+    """A row cannot be written, which is said."""
+    with store.transaction(engine) as session:
+        row = one_row(session, frozen={})
+        mails, unwritable = written(session, now)
+        assert (mails, [each.claim.id for each in unwritable]) == ([], [row.id])
+
+
+@ON_ONE
+def test_a_writer_keeps_few_digests(engine, make_publication, make_reader, now):
+    """More digests than it remembers, in turns: each mail has its own digest's words."""
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        make_reader(session, publication, "ada@example.net")
+        for number in range(12):
+            digest = approved_digest(session, publication, now)
+            digest.frozen = {**FROZEN, "subject": f"Number {number}"}
+            queue_all(session, digest, now)
+        held = [claim.digest(session, number, "me", limit=1, now=now)[0]
+                for number in claim.sending(session)]  # fmt: skip
+        writer = write.Writer(ORIGIN)
+        for _ in range(2):
+            mails, unwritable = writer.mails(session, held)
+            assert unwritable == []
+            assert [parsed(mail)["Subject"] for mail in mails] == [
+                f"Number {number}" for number in range(12)
+            ]

@@ -10,14 +10,18 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, exc, select, text
+from sqlalchemy import Engine, event, exc, select, text
 
 from newsletter import store
+from newsletter.errors import ConfigError
 from newsletter.store import Publication
+from newsletter.store.engine import durable
 
 sqlite_only = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=False)
+postgresql_only = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=False)
 MakePublication = Callable[..., Publication]
 
 
@@ -224,3 +228,69 @@ def test_a_new_file_is_for_nobody_else_to_read(empty_database_url: str) -> None:
         os.umask(old)
         engine.dispose()
     assert set(modes.values()) == {0o600}, modes
+
+
+def test_what_is_durable_may_send(engine: Engine) -> None:
+    """As every engine of ours is, on both databases."""
+    durable(engine)
+
+
+@sqlite_only
+def test_asking_does_not_wait_for_a_writer(engine: Engine) -> None:
+    """A sender starts while an import is writing."""
+    with store.transaction(engine):
+        durable(engine)
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("pragma", "cure"), [("synchronous=NORMAL", "FULL"), ("journal_mode=DELETE", "write-ahead log")]
+)
+def test_less_than_durable_is_refused(engine: Engine, pragma: str, cure: str) -> None:
+    """Whoever takes the promise away from SQLite is told what it would cost."""
+
+    @event.listens_for(engine, "connect")
+    def weaken(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(f"PRAGMA {pragma}")
+
+    with pytest.raises(ConfigError, match=cure):
+        durable(engine)
+
+
+@postgresql_only
+def test_a_server_that_is_set_to_less_is_overruled(engine: Engine) -> None:
+    """Our connections wait for the disk, whatever the server, the database or the role says."""
+    with engine.connect() as connection:
+        name = engine.url.database
+        connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
+        connection.commit()
+    engine.dispose()
+    for mode in (store.reading, store.transaction):
+        with mode(engine) as session:
+            assert session.scalar(text("SHOW synchronous_commit")) == "on"
+    durable(engine)
+
+
+@postgresql_only
+def test_a_stricter_server_stays_strict(engine: Engine) -> None:
+    """remote_apply is more than on."""
+    with engine.connect() as connection:
+        name = engine.url.database
+        connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = remote_apply'))
+        connection.commit()
+    engine.dispose()
+    with store.reading(engine) as session:
+        assert session.scalar(text("SHOW synchronous_commit")) == "remote_apply"
+
+
+@postgresql_only
+def test_commits_that_do_not_wait_are_refused(engine: Engine) -> None:
+    """A pool between us and the server can undo what we set."""
+
+    @event.listens_for(engine, "connect")
+    def weaken(connection: Any, _record: object) -> None:
+        connection.execute("SET synchronous_commit = off")
+        connection.commit()
+
+    with pytest.raises(ConfigError, match="synchronous_commit is off"):
+        durable(engine)

@@ -15,7 +15,7 @@ import pytest
 from mailing import approved_digest, many_readers, queue_all, states
 
 from newsletter import store
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 _WORKER = """
 import sys
@@ -82,7 +82,7 @@ def test_sigterm_ends_a_worker_cleanly(engine, installation, sink):
     assert found["accepted"] == len(sink.received)
     with store.reading(engine) as session:
         assert session.query(store.Worker).filter_by(ended_at=None).count() == 0
-    Sender(engine, settings, smtp_transport(settings)).run(
+    Sender(engine, settings, smtp_pool(settings)).run(
         threading.Event(), until_idle=True, digest_id=digest_id
     )
     assert Counter(mail.recipients[0] for mail in sink.received).most_common(1)[0][1] == 1
@@ -97,7 +97,7 @@ def test_a_killed_worker_doubles_and_loses_nobody(engine, installation, sink):
     assert some.wait(60)
     process.kill()
     process.wait(30)
-    Sender(engine, settings, smtp_transport(settings)).run(
+    Sender(engine, settings, smtp_pool(settings)).run(
         threading.Event(), until_idle=True, digest_id=digest_id
     )
     found = states(engine)

@@ -15,7 +15,7 @@ from newsletter.config import Settings
 from newsletter.consent import Keyring, checkpoint
 from newsletter.consent.checkpoint_format import Checkpoint
 from newsletter.store.letters import new_letter
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def running(engine, relay):
 
     def start(**over) -> None:
         settings = relay.model_copy(update=over)
-        sender = Sender(engine, settings, smtp_transport(settings))
+        sender = Sender(engine, settings, smtp_pool(settings))
         threads.append(threading.Thread(target=sender.run, args=(stop,)))
         threads[-1].start()
 

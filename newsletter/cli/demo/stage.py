@@ -25,7 +25,7 @@ from newsletter.errors import BadInput
 from newsletter.mail.sink import Sink
 from newsletter.web import Server, create_app, make_server
 from newsletter.web.mailbox import mailbox_app
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -96,7 +96,7 @@ def worker(stage: Stage, *, digests: bool) -> Iterator[Callable[[], None]]:
 
     def work() -> None:
         try:
-            sender = Sender(stage.engine, stage.settings, smtp_transport(stage.settings))
+            sender = Sender(stage.engine, stage.settings, smtp_pool(stage.settings))
             sender.run(stop, digests=digests)
         except Exception as error:  # raised again by `check`
             problems.append(error)

@@ -30,7 +30,7 @@ from newsletter.errors import NewsletterError
 from newsletter.sending import queue, status
 from newsletter.store import DeliveryState, DigestState, Subscription, SubscriptionState
 from newsletter.subscriptions import publications
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 _SLUG = "hedgerow"
 _TITLE = "The Hedgerow Letter"
@@ -209,7 +209,7 @@ class Walk:
             def tell(found: dict[str, Any]) -> None:
                 report(found["counts"][DeliveryState.ACCEPTED], len(_READERS))
 
-            sender = Sender(stage.engine, stage.settings, smtp_transport(stage.settings))
+            sender = Sender(stage.engine, stage.settings, smtp_pool(stage.settings))
             sender.run(self.stop, until_idle=True, digest_id=self.digest_id, progress=tell)
         with store.reading(stage.engine) as session:
             found = status.of_digest(session, self.digest_id)

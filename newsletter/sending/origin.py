@@ -1,0 +1,37 @@
+"""What all mails of an installation have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from newsletter.links import Links
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an installation's mails have in common.
+
+    links: makes the signed links. hash_key: names mailboxes in the suppressions.
+    envelope_sender: where bounces go; None for each publication's From address.
+    confirm_days, access_minutes: how long these links are good for, as the letters say it.
+    idempotency_header: the field by which the relay knows a mail again, if it does.
+    feedback_sender_id: the last part of Feedback-ID; None for one made of the host's name.
+    """
+
+    links: Links
+    hash_key: bytes
+    envelope_sender: str | None = None
+    confirm_days: float = 7
+    access_minutes: float = 60
+    idempotency_header: str | None = None
+    feedback_sender_id: str | None = None
+
+    @property
+    def host(self) -> str:
+        """The name of the installation's host; lists are named below it."""
+        return urlsplit(self.links.base_url).hostname or ""
+
+    def idempotency(self, public_id: str) -> tuple[str, str] | None:
+        """The field by which the relay knows the delivery called `public_id`, and its value."""
+        return (self.idempotency_header, public_id) if self.idempotency_header else None

@@ -1,0 +1,340 @@
+"""The sending loop: one thread that hands mails over, on all connections of its process.
+
+It goes in rounds. What the relay answered is settled, and the mails of which only the dot is
+missing are armed, in one short transaction; after its commit the dots are written, each with the
+next mail's envelope behind it. So a round costs one write to the disk, however many mails are in
+it, and a mail one journey to the relay and back. Whatever goes wrong before an arming is committed
+closes that connection without the dot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from newsletter import failpoints
+from newsletter.mail.pool import Pool
+from newsletter.mail.transport import Event, Offer, Offered, RelayProblem, Unknown
+from newsletter.sending import claim, settle
+from newsletter.sending.breaker import Breaker
+from newsletter.sending.claim import Claim
+from newsletter.sending.pace import Pace
+from newsletter.sending.settle import Verdict
+from newsletter.sending.write import Mail
+from newsletter.store import LetterName
+from newsletter.store.clock import since_boot
+from newsletter.worker import answers, patience
+from newsletter.worker.answers import Answer, Kind
+from newsletter.worker.job import Job
+from newsletter.worker.supply import Supply
+
+log = structlog.get_logger()
+
+_TICK = 0.2  # seconds until the loop looks around when nothing happens
+# A relay hangs up on a silent connection sooner or later; do it first.
+_SILENT_FOR = 2.0
+_MAX_REASON = 500
+
+
+class Handover:
+    """One process's loop. pool: makes the connections, anew after each rest. supply: what goes
+    next, made with what wakes this loop. out_of_work: called when it becomes idle.
+
+    `moved_at`: when it last went round, on the clock of newsletter.store.clock; one that hangs
+    loses its lease. `is_idle`: nothing held, nothing found. `met_bounce`: set when an address was
+    said not to exist, for whoever ends the subscription; at first too.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        pool: Callable[[], Pool],
+        pace: Pace,
+        supply: Callable[[Callable[[], None]], Supply],
+        *,
+        out_of_work: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._job = job
+        self._make_pool = pool
+        self._pool = pool()
+        self._pace = pace
+        self._supply = supply(self.wake)
+        self._out_of_work = out_of_work
+        self._was_idle = False
+        self._in_pool: dict[int, Mail] = {}  # offered and not armed, by the id of the row
+        self._armed: dict[int, Mail] = {}  # the dot is written, no answer yet
+        self._offered: dict[int, Offer] = {}  # only the dot is missing; by the id of the row
+        self._answers: list[Answer] = []
+        self._doubtful: list[Claim] = []  # perhaps armed, and surely without a dot
+        self._breakers: dict[int, Breaker] = {}
+        self._busy_at = time.monotonic()
+        self.moved_at = since_boot()
+        # Who died before it ended a subscription left that to the next.
+        self.met_bounce = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return self._supply.is_dry and not (
+            self._in_pool or self._armed or self._answers or self._doubtful
+        )
+
+    def wake(self) -> None:
+        """End its sleep. From any thread."""
+        self._pool.wake()
+
+    def ring(self) -> None:
+        """There is work: look at once. From any thread."""
+        self._supply.ring()
+        self._pool.wake()
+
+    def run(self) -> None:
+        """Hand over until the job ends; then what is armed is waited for, the rest given back."""
+        try:
+            while not self._job.ended():
+                if not self._job.relay.wait():
+                    self._supply.refill()
+                    self._begin()
+                self._go_on(_TICK)
+            self._drain()
+        except BaseException:
+            self.close()
+            with contextlib.suppress(Exception):  # the first error is the one that is told
+                self._let_go()
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close all connections: no dot may follow, whatever it was."""
+        self._pool.close(0)
+
+    def _begin(self) -> None:
+        """Offer mails on the connections that are free."""
+        if self._job.rests():
+            return
+        while self._pool.free() > 0:
+            mail = self._supply.next()
+            if mail is None:
+                break
+            self._pool.offer(self._offer(mail))
+        self._rest()
+
+    def _offer(self, mail: Mail) -> Offer:
+        self._in_pool[mail.claim.id] = mail
+        # Our builder's bytes (newsletter.mail.message): not to be searched once more.
+        return Offer(
+            mail, mail.sender, mail.recipient, mail.raw, smtputf8=mail.smtputf8, clean=True
+        )
+
+    def _rest(self) -> None:
+        seconds = time.monotonic()
+        if self._in_pool or self._armed:
+            self._busy_at = seconds
+        elif self._pool.open and seconds - self._busy_at > _SILENT_FOR:
+            self._pool.close()
+            self._pool = self._make_pool()
+
+    def _go_on(self, seconds: float) -> None:
+        """Wait for the relay for at most so long, and do the round that follows."""
+        limits = [seconds, *(each for each in (self._supply.wait, self._job.relay.wait()) if each)]
+        self._note(self._pool.poll(min(limits)))
+        if self._offered or self._answers or self._doubtful:
+            self._round()
+        self.moved_at = since_boot()
+        if self.is_idle and not self._was_idle:
+            self._out_of_work()
+        self._was_idle = self.is_idle
+
+    def _note(self, events: Iterable[Event]) -> None:
+        for event in events:
+            offer: Offer = event.offer
+            mail: Mail = offer.key
+            if isinstance(event, Offered):
+                mail.sha256  # noqa: B018 - computed here, while no transaction is open
+                self._offered[mail.claim.id] = offer
+                failpoints.reached("offered")
+                continue
+            for held in (self._in_pool, self._armed, self._offered):
+                held.pop(mail.claim.id, None)
+            self._answer(Answer(mail, event.result))
+
+    def _answer(self, answer: Answer) -> None:
+        kind = answer.kind
+        if kind is Kind.RETURNED:
+            self._supply.again(answer.mail)
+            return
+        if kind is Kind.RELAY:
+            self._supply.again(answer.mail)
+            self._relay_failed(answer)
+            return
+        if kind is not Kind.UNKNOWN and answer.reply is not None:
+            self._job.relay.worked()
+        if kind is Kind.NO_MAILBOX:
+            self.met_bounce = True
+        if answer.pushes_back:
+            self._pace.pushed_back(answer.mail.domain)
+        self._answers.append(answer)
+        failpoints.reached("answered")
+
+    def _relay_failed(self, answer: Answer) -> None:
+        problem = answer.result
+        assert isinstance(problem, RelayProblem)  # noqa: S101 - that is what its kind says
+        delay = self._job.relay.failed(problem)
+        if delay is not None:
+            code = problem.reply.code if problem.reply else None
+            log.error("relay_problem", stage=problem.stage, code=code, next_try_in=delay)
+        # Another process may have a way to the relay.
+        self._supply.give_back()
+        if problem.permanent:
+            # MAIL FROM names one publication's sender; the rest is about all that we send.
+            number = answer.mail.digest_id
+            of_one = problem.stage == "mail" and number is not None
+            self._pause({number} if of_one and number else None, str(problem))
+
+    # The round.
+
+    def _round(self) -> None:
+        offered = list(self._offered.values())
+        self._offered.clear()
+        if self._job.rests():
+            self._leave(offered)
+            offered = []
+        began = since_boot()
+        trips = self._tripped()
+        try:
+            verdicts = self._write(offered)
+        except DBAPIError as error:
+            # Whether the commit was made, nobody knows; that no dot was written, we do.
+            self._leave(offered)
+            if not patience.passes(error):
+                raise
+            log.warning("database_waits", error=type(error.orig).__name__)
+            time.sleep(patience.PAUSES[1])
+            return
+        answers.tell(self._answers)
+        self._answers = []
+        self._doubtful = []
+        failpoints.reached("settled")
+        is_late = since_boot() - began > self._job.lease
+        self._finish(offered, verdicts, is_late=is_late)
+        for number, reason in trips.items():
+            self._pause({number}, reason)
+
+    def _write(self, offered: list[Offer]) -> list[Verdict]:
+        """The round's one transaction."""
+        job, now = self._job, self._job.clock()
+        with job.write() as session:
+            if self._doubtful:
+                claim.disarm(session, self._doubtful)
+            answers.record(session, self._answers, retries=job.retries, now=now)
+            verdicts = settle.arm(session, [offer.key for offer in offered], now=now)
+            failpoints.reached("arming")
+        failpoints.reached("armed")
+        return verdicts
+
+    def _finish(self, offered: list[Offer], verdicts: list[Verdict], *, is_late: bool) -> None:
+        """The dots of the armed ones; the other connections are closed without one."""
+        waits: set[int] = set()
+        late: list[Offer] = []
+        for offer, verdict in zip(offered, verdicts, strict=True):
+            mail: Mail = offer.key
+            if verdict is Verdict.ARMED and is_late:
+                # This process stood still between the commit and here: somebody may have taken
+                # the row for uncertain, and an operator may have acted on it.
+                late.append(offer)
+            elif verdict is Verdict.ARMED:
+                del self._in_pool[mail.claim.id]
+                self._armed[mail.claim.id] = mail
+                self._pool.finish(offer, self._next())
+            else:
+                del self._in_pool[mail.claim.id]
+                self._pool.abandon(offer)
+                name = "claim_lost" if verdict is Verdict.LOST else verdict.value
+                log.info(name, delivery=mail.claim.id)
+                if verdict is Verdict.WAITS and mail.digest_id is not None:
+                    waits.add(mail.digest_id)
+        failpoints.reached("dotted")
+        self._leave(late)
+        if waits:
+            self._supply.drop(waits)
+
+    def _next(self) -> Offer | None:
+        """What goes behind a dot."""
+        if self._job.rests():
+            return None
+        mail = self._supply.next()
+        return self._offer(mail) if mail else None
+
+    def _leave(self, offered: Iterable[Offer]) -> None:
+        """Close the connections of offers that will get no dot; their rows go back."""
+        for offer in offered:
+            self._pool.abandon(offer)
+            self._in_pool.pop(offer.key.claim.id, None)
+            self._doubtful.append(offer.key.claim)
+
+    # Pausing.
+
+    def _tripped(self) -> dict[int, str]:
+        """The digests that the new answers are reason to pause, with the reason."""
+        found: dict[int, str] = {}
+        for each in self._answers:
+            number = each.mail.digest_id
+            if number is None or each.mail.letter != LetterName.DIGEST:
+                continue
+            breaker = self._breakers.setdefault(number, Breaker())
+            if each.kind is Kind.ACCEPTED:
+                breaker.accepted()
+            elif each.kind is Kind.POLICY:
+                breaker.refused()
+            elif each.kind is not Kind.UNKNOWN:
+                breaker.other()
+            if each.kind is Kind.POLICY and breaker.trips():
+                found[number] = str(each.result)
+                del self._breakers[number]
+        return found
+
+    def _pause(self, digest_ids: set[int] | None, reason: str) -> None:
+        """Pause digests; None: all that this worker sends."""
+        job = self._job
+        with job.write() as session:
+            wanted = job.scope.sending(session) if digest_ids is None else sorted(digest_ids)
+            paused = answers.pause(session, wanted, reason[:_MAX_REASON])
+        for number in paused:
+            log.error("digest_paused", digest=number)
+        self._supply.drop(set(wanted))
+
+    # The end.
+
+    def _drain(self) -> None:
+        """Arm nothing more, wait for what is armed for the grace time, give the rest back."""
+        self._leave(self._offered.values())
+        self._offered.clear()
+        until = time.monotonic() + self._job.settings.stop_grace
+        self._supply.give_back()
+        while self._armed and not self._job.hurries() and time.monotonic() < until:
+            self._go_on(min(_TICK, max(0.0, until - time.monotonic())))
+        self._note(self._pool.close(0))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Record what is known, now that all connections are closed: nothing is held after it."""
+        self._answers += [Answer(mail, Unknown()) for mail in self._armed.values()]
+        self._doubtful += [mail.claim for mail in self._in_pool.values()]
+        for held in (self._armed, self._in_pool, self._offered):
+            held.clear()
+        for pause in (*patience.PAUSES, None):
+            if not (self._answers or self._doubtful):
+                break
+            try:
+                self._write([])
+                self._answers, self._doubtful = [], []
+            except DBAPIError as error:
+                if pause is None or not patience.passes(error):
+                    raise
+                time.sleep(pause)
+        self._supply.give_back()

@@ -1,0 +1,299 @@
+"""The mails that go next: claimed, written, signed, and in the order in which they leave.
+
+People's own letters stand before digests, and are looked for all the time; a digest's mails are
+claimed in batches, as many as leave in about a second, and written a few at a time, while the
+relay thinks about those before. What was claimed and did not leave is given back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from newsletter import failpoints
+from newsletter.mail.signing import Signers
+from newsletter.sending import claim, gate, settle
+from newsletter.sending.claim import Claim
+from newsletter.sending.pace import Pace
+from newsletter.sending.write import (
+    CHANGED,
+    Draft,
+    Mail,
+    Unwritable,
+    Writer,
+    changed,
+    same_as_recorded,
+)
+from newsletter.store import Installation, LetterName
+from newsletter.worker.job import Job
+
+log = structlog.get_logger()
+
+_LETTERS_AT_ONCE = 50
+_SMALLEST, _LARGEST = 20, 400
+# Seconds: how often letters are looked for, and how long an empty outbox is left alone.
+_LOOK_EVERY = 0.25
+_DRY_FOR = 0.5
+# With signatures, mails are written further ahead: all signing processes are to have work.
+_SIGNED_AHEAD = 4
+# A batch should last about so long: a pause of the digest, or another digest, comes soon then.
+_BATCH_SECONDS = (0.25, 1.5)
+
+
+class Supply:
+    """What one sending loop sends next. For its thread, but `ring`.
+
+    low: so many mails should always be ready; twice as many are made at once. wake: wakes the
+    loop when signatures are done.
+    """
+
+    def __init__(
+        self, job: Job, pace: Pace, signers: Signers | None, *, low: int, wake: Callable[[], None]
+    ) -> None:
+        self._job = job
+        self._pace = pace
+        self._signers = signers
+        self._low = low
+        self._wake = wake
+        self._writer = Writer(job.origin)
+        self._drafts: deque[Draft] = deque()
+        self._ready: deque[Mail] = deque()
+        self._signing: deque[tuple[Future[list[bytes]], list[Mail]]] = deque()
+        self._put_back: list[tuple[Claim, float]] = []  # with the seconds to wait
+        self._batch = _SMALLEST
+        self._claimed_at = self._looked_at = float("-inf")
+        self._dry_until = float("-inf")
+        self._hold_until = float("-inf")
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing is held and nothing was found a moment ago."""
+        held = self._ready or self._signing or self._drafts or self._put_back
+        return not held and time.monotonic() < self._dry_until
+
+    @property
+    def wait(self) -> float:
+        """Seconds for which `next` has nothing because of the limit of mails a second."""
+        return max(0.0, self._hold_until - time.monotonic())
+
+    def ring(self) -> None:
+        """There may be work: look at once. From any thread."""
+        self._dry_until = float("-inf")
+
+    def next(self) -> Mail | None:
+        """The mail that goes next; None when there is none now."""
+        if self.wait:
+            return None
+        while self._ready:
+            mail = self._ready.popleft()
+            if mail.letter != LetterName.DIGEST:
+                return mail
+            seconds = self._pace.overall()
+            if seconds > 0:
+                self._ready.appendleft(mail)
+                self._hold_until = time.monotonic() + seconds
+                return None
+            seconds = self._pace.wait(mail.domain)
+            if seconds <= 0:
+                return mail
+            self._put_back.append((mail.claim, seconds))
+        return None
+
+    def again(self, mail: Mail) -> None:
+        """Put a mail that was not begun in front."""
+        self._ready.appendleft(mail)
+
+    def drop(self, digest_ids: set[int]) -> None:
+        """Give back the mails of digests that are not being sent any more."""
+        gone = [mail.claim for mail in self._ready if mail.digest_id in digest_ids]
+        gone += [draft.claim for draft in self._drafts if draft.row.digest_id in digest_ids]
+        self._ready = deque(mail for mail in self._ready if mail.digest_id not in digest_ids)
+        self._drafts = deque(d for d in self._drafts if d.row.digest_id not in digest_ids)
+        if gone:
+            with self._job.write() as session:
+                claim.give_back(session, gone)
+
+    def give_back(self) -> None:
+        """All that is held, back into the queue."""
+        claims = [mail.claim for mail in self._ready]
+        claims += [draft.claim for draft in self._drafts]
+        claims += [mail.claim for _future, mails in self._signing for mail in mails]
+        claims += [held for held, _seconds in self._put_back]
+        if claims:
+            with self._job.write() as session:
+                claim.give_back(session, claims)
+        for held in (self._ready, self._drafts, self._signing, self._put_back):
+            held.clear()
+
+    def refill(self) -> None:
+        """Take what was signed, claim what is needed, and write a few mails."""
+        self._collect()
+        seconds = time.monotonic()
+        if self._job.rests():
+            return
+        wants_digests = len(self._drafts) < self._low and seconds >= self._dry_until
+        if wants_digests or seconds - self._looked_at >= _LOOK_EVERY:
+            self._looked_at = seconds
+            found = self._claim(wants_digests=wants_digests)
+            if found:
+                self._draft(found)
+            elif wants_digests:
+                self._dry_until = time.monotonic() + _DRY_FOR
+        made = len(self._ready) + sum(len(mails) for _future, mails in self._signing)
+        wanted = self._low if self._signers is None else _SIGNED_AHEAD * self._low
+        if self._drafts and made < wanted:
+            self._write(min(self._low, len(self._drafts)))
+
+    def _claim(self, *, wants_digests: bool) -> list[Claim]:
+        job = self._job
+        now = job.clock()
+        with job.read() as session:
+            digests = job.scope.sending(session) if wants_digests else []
+            if not self._put_back and not claim.waiting(session, digests, now):
+                return []
+        if digests:
+            self._adapt()
+        found: list[Claim] = []
+        with job.write() as session:
+            self._flush(session)
+            if claim.letters_waiting(session):
+                found = claim.personal(session, job.owner, limit=_LETTERS_AT_ONCE)
+            for number in digests:
+                room = self._batch - len(found)
+                if room <= 0:
+                    break
+                found += claim.digest(session, number, job.owner, limit=room, now=now)
+            failpoints.reached("claiming")
+        self._put_back.clear()
+        failpoints.reached("claimed")
+        return found
+
+    def _flush(self, session: Session) -> None:
+        now = self._job.clock()
+        claim.put_back(
+            session,
+            [(held, now + timedelta(seconds=seconds)) for held, seconds in self._put_back],
+        )
+
+    def _adapt(self) -> None:
+        """Make a batch last about a second."""
+        seconds = time.monotonic()
+        lasted = seconds - self._claimed_at
+        shortest, longest = _BATCH_SECONDS
+        if lasted < shortest:
+            self._batch = min(self._batch * 2, _LARGEST)
+        elif lasted > longest:
+            self._batch = max(self._batch // 2, _SMALLEST)
+        self._claimed_at = seconds
+
+    def _draft(self, claims: list[Claim]) -> None:
+        """Note in the journal what was claimed, and keep what may leave as drafts."""
+        job = self._job
+        with job.read() as session:
+            drafts = self._writer.drafts(session, claims)
+            closed = _closed(session, drafts)
+            number = session.scalar(select(Installation.log_number)) or 1
+        # Before anything of it leaves: an older database would take these mails for unsent.
+        job.journal.note(claims, log=number)
+        failpoints.reached("noted")
+        kept = [draft for draft in drafts if draft.claim.id not in closed]
+        if closed:
+            self._let_go([draft for draft in drafts if draft.claim.id in closed])
+        letters = [draft for draft in kept if draft.letter != LetterName.DIGEST]
+        self._drafts.extendleft(reversed(letters))
+        self._drafts.extend(draft for draft in kept if draft.letter == LetterName.DIGEST)
+
+    def _let_go(self, drafts: list[Draft]) -> None:
+        made = [self._writer.write(draft) for draft in drafts]
+        with self._job.write() as session:
+            for each in made:
+                if isinstance(each, Unwritable):
+                    _unwritable(session, each, self._job)
+                else:
+                    settle.look(session, each, now=self._job.clock())
+
+    def _write(self, count: int) -> None:
+        made = [self._writer.write(self._drafts.popleft()) for _ in range(count)]
+        mails = [each for each in made if isinstance(each, Mail)]
+        if len(mails) < len(made):
+            with self._job.write() as session:
+                for each in made:
+                    if isinstance(each, Unwritable):
+                        _unwritable(session, each, self._job)
+        self._sign(mails)
+
+    def _sign(self, mails: list[Mail]) -> None:
+        if self._signers is None or not mails:
+            self._take(mails)
+            return
+        letters = [mail for mail in mails if mail.letter != LetterName.DIGEST]
+        for some in (letters, [mail for mail in mails if mail.letter == LetterName.DIGEST]):
+            if some:
+                future = self._signers.submit([(mail.raw, mail.created_at) for mail in some])
+                self._signing.append((future, some))
+                future.add_done_callback(lambda _done: self._wake())
+
+    def _collect(self) -> None:
+        while self._signing and self._signing[0][0].done():
+            future, mails = self._signing.popleft()
+            for mail, raw in zip(mails, future.result(), strict=True):
+                mail.raw = raw
+            self._take(mails)
+
+    def _take(self, mails: list[Mail]) -> None:
+        if any(mail.doubt for mail in mails):
+            mails = [same for mail in mails if (same := self._same(mail)) is not None]
+        for mail in reversed(mails):
+            if mail.letter != LetterName.DIGEST:
+                self._ready.appendleft(mail)
+        self._ready.extend(mail for mail in mails if mail.letter == LetterName.DIGEST)
+
+    def _same(self, mail: Mail) -> Mail | None:
+        """A mail that may have arrived once, if it can be made again as it was; else None."""
+        if same_as_recorded(mail):
+            return mail
+        with self._job.read() as session:
+            candidates = self._writer.again_with_older_keys(session, mail)
+        if self._signers is not None and candidates:
+            signed = self._signers.submit([(each.raw, each.created_at) for each in candidates])
+            for each, raw in zip(candidates, signed.result(), strict=True):
+                each.raw = raw
+        for each in candidates:
+            if same_as_recorded(each):
+                return each
+        with self._job.write() as session:
+            _unwritable(session, changed(mail), self._job)
+        return None
+
+
+def _unwritable(session: Session, row: Unwritable, job: Job) -> None:
+    if row.reason == CHANGED:
+        settle.doubtful(session, row.claim, reason=row.reason, now=job.clock())
+    else:
+        settle.failed(session, row.claim, None, reason=row.reason, now=job.clock())
+    # The error's text can hold an address; its kind and the field that it names cannot.
+    field = getattr(row.error, "field", "")
+    log.error("unwritable", delivery=row.claim.id, error=type(row.error).__name__, field=field)
+
+
+def _closed(session: Session, drafts: list[Draft]) -> set[int]:
+    """Those that would be given up just before the dot: to offer them would cost a connection.
+
+    Of digests, only readers who are not subscribed any more are looked at; the others pass the
+    last look in all likelihood.
+    """
+    by_letter: dict[LetterName, list[int]] = {}
+    for draft in drafts:
+        if draft.letter != LetterName.DIGEST or not draft.looks_open:
+            by_letter.setdefault(LetterName(draft.letter), []).append(draft.claim.id)
+    found: set[int] = set()
+    for letter, numbers in by_letter.items():
+        found |= gate.closed(session, letter, numbers)
+    return found

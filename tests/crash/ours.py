@@ -1,0 +1,56 @@
+"""Our sender, as the harness starts it: through what the worker room offers, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from newsletter.config import Settings
+from newsletter.worker import Sender, smtp_pool
+
+
+def settings(url: str, folder: Path, port: int, *, connections: int, **over: Any) -> Settings:
+    """An installation whose relay listens on `port`; whatever is put off comes back soon."""
+    values = {
+        "base_url": "https://news.example.org",
+        "secret_key": "s" * 40,
+        "hash_key": "h" * 32,
+        "database_url": url,
+        "consent_folder": str(folder / "consent"),
+        "smtp_url": SecretStr(f"smtp://127.0.0.1:{port}"),
+        "smtp_connections": connections,
+        "smtp_timeout": 5,
+        "retry_delay": 0.05,
+        "retry_delay_max": 0.2,
+        **over,
+    }
+    return Settings(**values)
+
+
+def sender(engine: Engine, settings: Settings) -> Callable[[], None]:
+    """What works like `newsletter worker`, until somebody kills it.
+
+    What all processes of one installation read alike is read here, before they are forked.
+    """
+    pool = smtp_pool(settings)
+    return lambda: Sender(engine, settings, pool, relay_delay=0.01).run(threading.Event())
+
+
+def send_all(engine: Engine, settings: Settings, is_over: Callable[[], bool]) -> None:
+    """Work in this process until nothing is left to send; at most a minute."""
+    stop = threading.Event()
+    work = Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run
+    thread = threading.Thread(target=work, args=(stop,))
+    thread.start()
+    end = time.monotonic() + 60
+    while thread.is_alive() and not is_over() and time.monotonic() < end:
+        time.sleep(0.02)
+    stop.set()
+    thread.join()
+    engine.dispose()

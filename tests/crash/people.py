@@ -1,0 +1,93 @@
+"""People who get in the sender's way: readers who leave or are erased, operators who pause."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+
+from crash.checker import Left
+from crash.world import HASH_KEY, World
+from sqlalchemy import select
+
+from newsletter import consent, store
+from newsletter.sending import control
+from newsletter.subscriptions import erase, leave
+
+
+class Operators:
+    """Between two lives, somebody may do something; the same seed does the same."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world = world
+        self._lot = random.Random(seed)
+
+    def act(self) -> None:
+        """Do something, sometimes."""
+        chance = self._lot.random()
+        if chance < 0.01:
+            self.leave()
+        elif chance < 0.015:
+            self.erase()
+        elif chance < 0.05:
+            self.pause()
+        else:
+            self.resume()
+
+    def leave(self) -> None:
+        """A reader leaves by the link of a mail."""
+        self._end(is_erasure=False)
+
+    def erase(self) -> None:
+        """A reader is forgotten."""
+        self._end(is_erasure=True)
+
+    def _end(self, *, is_erasure: bool) -> None:
+        engine = store.connect(self._world.url)
+        with store.transaction(engine) as session:
+            readers = session.scalars(select(store.Subscription).order_by("id")).all()
+            reader = self._lot.choice(readers)
+            found = session.execute(
+                select(store.Delivery.id, store.Delivery.state).where(
+                    store.Delivery.subscription_id == reader.id
+                )
+            )
+            self._world.left += [Left(row.id, row.state) for row in found]
+            by = consent.Evidence(actor="subscriber", channel="link")
+            now = datetime.now(UTC)
+            if is_erasure:
+                erase.forget(session, reader.subscriber, by, hash_key=HASH_KEY, now=now)
+            else:
+                leave.by_reader(session, reader.public_id, by, hash_key=HASH_KEY, now=now)
+        engine.dispose()
+
+    def pause(self) -> None:
+        """An operator stops a digest."""
+        self._move(store.DigestState.SENDING, control.pause)
+
+    def resume(self) -> None:
+        """What was paused goes on, whoever paused it."""
+        self._move(store.DigestState.PAUSED, control.resume)
+
+    def _move(self, state: store.DigestState, change: object) -> None:
+        query = f"SELECT 1 FROM digest WHERE state = '{state}' LIMIT 1"
+        from crash import rows
+
+        with rows.opened(self._world.url) as connection:
+            if connection.execute(query).fetchone() is None:
+                return
+        engine = store.connect(self._world.url)
+        with store.transaction(engine) as session:
+            found = session.scalars(select(store.Digest).where(store.Digest.state == state)).all()
+            for digest in found[:1]:
+                change(session, digest)
+        engine.dispose()
+
+    def go_home(self) -> None:
+        """Nothing stays paused."""
+        engine = store.connect(self._world.url)
+        with store.transaction(engine) as session:
+            for digest in session.scalars(
+                select(store.Digest).where(store.Digest.state == store.DigestState.PAUSED)
+            ):
+                control.resume(session, digest)
+        engine.dispose()

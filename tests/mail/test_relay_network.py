@@ -1,0 +1,459 @@
+"""Finding the relay and keeping the line to it: name servers, ports, resets, silence, restarts.
+
+What the kernel does for us is not repeated here: a lost packet is sent again, and a peer that
+vanished is noticed by its silence, which has its deadline (below) and TCP's own keepalive.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from relaying import (
+    ADA,
+    accepted,
+    end_of,
+    hand_over,
+    mail,
+    offered,
+    pool_to,
+    read_until,
+    run,
+    until,
+    up_to_the_body,
+)
+
+from newsletter.config import smtp_server
+from newsletter.mail.pool import Pool
+from newsletter.mail.sink import Sink
+from newsletter.mail.transport import (
+    Done,
+    Offer,
+    Offered,
+    RelayProblem,
+    Reply,
+    Returned,
+    TransportError,
+    TryLater,
+    Unknown,
+)
+
+EVE = "eve@example.org"
+RESET = struct.pack("ii", 1, 0)
+
+
+def problem_of(pool: Pool, raw: bytes) -> RelayProblem:
+    """The problem that handing a mail over meets; it may pass."""
+    result = hand_over(pool, raw)
+    assert isinstance(result, RelayProblem)
+    assert result.stage == "connect"
+    assert not result.permanent
+    return result
+
+
+def test_nobody_listens(raw: bytes) -> None:
+    """A closed port is a problem with the relay, with its address in the text; it may pass."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pool_to(port) as pool:
+        assert f"127.0.0.1, port {port}: connection refused" in str(problem_of(pool, raw))
+        with Sink(port=port) as sink:
+            assert accepted(hand_over(pool, raw))
+            assert len(sink.received) == 1
+
+
+def test_nobody_answers(raw: bytes) -> None:
+    """A connection that does not come about is given up in time, and blocks nobody meanwhile."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        with pool_to(full.getsockname()[1], timeout=0.3) as pool:
+            pool.offer(mail(raw))
+            began = time.monotonic()
+            assert pool.poll(0.05) == []
+            assert time.monotonic() - began < 0.25
+            result = end_of(pool)
+            assert isinstance(result, RelayProblem)
+            assert "no connection in time" in str(result)
+            assert 0.25 < time.monotonic() - began < 2
+        for each in waiting:
+            each.close()
+
+
+def test_a_host_that_is_none(raw: bytes) -> None:
+    """A name that does not exist, or is no name, is told as such."""
+    for host in ("no-such-relay.invalid", "a..b", "x" * 70 + ".example.org"):
+        with pool_to(25, host=host) as pool:
+            assert host in str(problem_of(pool, raw))
+
+
+@contextmanager
+def name_server(answer: Callable[[], list[str]]) -> Iterator[list[str]]:
+    """Puts another one in the place of the system's: `answer` gives the addresses of any host."""
+    real, asked = socket.getaddrinfo, []
+
+    def look_up(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        return [each for place in answer() for each in real(place, port, type=socket.SOCK_STREAM)]
+
+    socket.getaddrinfo = look_up  # type: ignore[assignment]
+    try:
+        yield asked
+    finally:
+        socket.getaddrinfo = real
+
+
+def test_a_name_server_that_hangs(sink: Sink, raw: bytes) -> None:
+    """Asking for the relay's address blocks nobody and has its deadline; the next try asks anew,
+    and the late answer disturbs nothing."""
+    hanging = threading.Event()
+    with (
+        name_server(lambda: ["127.0.0.1"] if hanging.wait(10) else []) as asked,
+        pool_to(sink, host="relay.example.org", timeout=0.3) as pool,
+    ):
+        began = time.monotonic()
+        pool.offer(mail(raw))
+        assert pool.poll(0.05) == []
+        assert time.monotonic() - began < 0.25
+        result = end_of(pool)
+        assert isinstance(result, RelayProblem)
+        assert "no answer from a name server in time" in str(result)
+        hanging.set()
+        assert accepted(hand_over(pool, raw))
+        assert len(asked) == 2
+
+
+def test_a_name_server_that_fails(sink: Sink, raw: bytes) -> None:
+    """SERVFAIL and the like pass; no address at all is the same."""
+    answers: list[Any] = [socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), [], ["127.0.0.1"]]
+
+    def answer() -> list[str]:
+        one = answers.pop(0)
+        if isinstance(one, OSError):
+            raise one
+        return one  # type: ignore[no-any-return]
+
+    with name_server(answer), pool_to(sink, host="relay.example.org") as pool:
+        assert "temporary failure" in str(problem_of(pool, raw))
+        assert "no address" in str(problem_of(pool, raw))
+        assert accepted(hand_over(pool, raw))
+
+
+def test_several_addresses(sink: Sink, raw: bytes) -> None:
+    """Each address of the relay is tried, and what it is called is asked for each time anew."""
+    answers = [["127.0.0.3", "127.0.0.2", "127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]]
+    with (
+        name_server(lambda: answers.pop(0)) as asked,
+        pool_to(sink, host="relay.example.org", mails_per_connection=1) as pool,
+    ):
+        assert accepted(hand_over(pool, raw))
+        assert accepted(hand_over(pool, raw))
+        assert "refused" in str(problem_of(pool, raw))
+        assert asked == ["relay.example.org"] * 3
+
+
+STAGES: list[tuple[bytes, type[TransportError]]] = [
+    (b"", RelayProblem),
+    (b"EHLO", RelayProblem),
+    (b"MAIL", RelayProblem),
+    (b"RCPT", TryLater),
+    (b"DATA", TryLater),
+    (b"\r\n.\r\n", Unknown),
+]
+
+
+@pytest.mark.parametrize(("said", "kind"), STAGES)
+def test_a_reset_at_each_stage(
+    said: bytes, kind: type[TransportError], raw: bytes, relay: Callable[..., int]
+) -> None:
+    """A line reset by somebody in the middle means what it means at that stage."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(b"220 relay\r\n")
+        for answer in (b"250 relay\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b""):
+            end = b"\r\n" if answer else b"\r\n.\r\n"
+            if said in read_until(connection, end):
+                break
+            connection.sendall(answer)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+    with pool_to(relay(behave)) as pool:
+        assert type(hand_over(pool, raw)) is kind
+
+
+def test_a_reset_behind_the_yes(raw: bytes, relay: Callable[..., int]) -> None:
+    """The relay says 250 to the dot and resets the line at once: accepted. What was read counts."""
+
+    def behave(connection: socket.socket) -> None:
+        up_to_the_body(connection)
+        read_until(connection, b"\r\n.\r\n")
+        connection.sendall(b"250 2.0.0 taken\r\n")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+    with pool_to(relay(behave)) as pool:
+        for _ in range(5):
+            assert accepted(hand_over(pool, raw))
+
+
+def test_a_relay_that_does_not_read(raw: bytes, relay: Callable[..., int]) -> None:
+    """A body that the relay does not take has its deadline, and its refusal before that is read."""
+    released = threading.Event()
+
+    def behave(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        up_to_the_body(connection)
+        released.wait(10)
+
+    with pool_to(relay(behave), timeout=0.1) as pool:
+        began = time.monotonic()
+        result = hand_over(pool, raw + b"x\r\n" * 3_000_000)
+        released.set()
+        assert isinstance(result, TryLater)
+        assert "did not take the mail in time" in str(result)
+        assert 0.5 < time.monotonic() - began < 5  # a tenth of a second for each MiB
+
+
+def test_late_is_not_never(raw: bytes) -> None:
+    """The answer to the dot has a time of its own: within it a late one counts, after it nobody
+    knows; what comes then is for nobody."""
+    for seconds, kind in ((0.3, Reply), (3, Unknown)):
+        with (
+            Sink(
+                reply=lambda at, _, s=seconds: f"after {s} 250 ok" if at == "dot" else None
+            ) as sink,
+            pool_to(sink, timeout=0.2, dot_timeout=1) as pool,
+        ):
+            assert type(hand_over(pool, raw)) is kind
+            assert len(sink.received) == 1
+
+
+def test_a_relay_that_restarts(raw: bytes) -> None:
+    """A relay that comes and goes: each mail that was called accepted arrived, no mail arrives
+    twice, and what may have arrived unseen is called unknown."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    ending = threading.Event()
+    arrived: list[str] = []
+
+    def come_and_go() -> None:
+        while not ending.is_set():
+            with Sink(port=port) as sink:
+                ending.wait(0.1)
+            arrived.extend(found.recipients[0] for found in sink.received)
+
+    relay = threading.Thread(target=come_and_go)
+    relay.start()
+    waiting = [mail(raw, f"r{number}@example.org") for number in range(400)]
+    ends: dict[str, list[str]] = {"accepted": [], "unknown": []}
+    with pool_to(port, size=4) as pool:
+        until_ = time.monotonic() + 20
+        out = 0
+        while (waiting or out) and time.monotonic() < until_:
+            while waiting and pool.free():
+                pool.offer(waiting.pop())
+                out += 1
+            for event in pool.poll(0.2):
+                if isinstance(event, Offered):
+                    following = waiting.pop() if waiting else None
+                    out += following is not None
+                    pool.finish(event.offer, following)
+                    continue
+                out -= 1
+                if isinstance(event.result, Reply):
+                    ends["accepted"].append(event.offer.key)
+                elif isinstance(event.result, Unknown):
+                    ends["unknown"].append(event.offer.key)
+                else:
+                    waiting.append(event.offer)
+                    if isinstance(event.result, RelayProblem):
+                        time.sleep(0.01)
+    ending.set()
+    relay.join()
+    assert len(ends["accepted"]) + len(ends["unknown"]) == 400
+    assert len(arrived) == len(set(arrived))
+    assert set(ends["accepted"]) <= set(arrived) <= {*ends["accepted"], *ends["unknown"]}
+
+
+# The pool itself.
+
+
+def test_connections_are_opened_slowly(raw: bytes) -> None:
+    """One connection until the relay took a MAIL FROM, then as many as there are mails for; a
+    relay that does not work is asked by one again."""
+    said: list[str | None] = ["451 4.3.0 later", None]
+    with (
+        Sink(reply=lambda at, _: said[0] if at == "mail" else None) as sink,
+        pool_to(sink, size=5) as pool,
+    ):
+        assert pool.free() == 1
+        assert isinstance(hand_over(pool, raw), RelayProblem)
+        assert (pool.free(), pool.open) == (1, 0)
+        said.pop(0)
+        offered(pool, mail(raw))
+        assert pool.free() == 4
+        for number in range(4):
+            pool.offer(mail(raw, f"r{number}@example.org"))
+        assert (pool.free(), pool.open) == (0, 5)
+        until(pool, lambda events: len(events) == 4)
+        assert sink.connections == 6
+
+
+def test_a_relay_that_takes_few_connections(raw: bytes) -> None:
+    """Where the relay takes fewer connections than there might be, the mails go over those; none
+    of it is a problem with the relay."""
+    count = 0
+
+    def reply(stage: str, _: str) -> str | None:
+        nonlocal count
+        count += stage == "connect"
+        return "421 4.7.0 too many connections" if stage == "connect" and count > 2 else None
+
+    with Sink(reply=reply) as sink, pool_to(sink, size=8) as pool:
+        ends = run(pool, [mail(raw, f"r{number}@example.org") for number in range(60)])
+        assert all(map(accepted, ends.values()))
+        assert pool.open == 2
+        assert sink.connections <= 2 + 6
+
+
+def test_a_connection_is_used_for_so_many_mails(raw: bytes) -> None:
+    """After that many mails a connection ends with a QUIT, and the next mail gets a new one."""
+    with Sink() as sink, pool_to(sink, mails_per_connection=4) as pool:
+        ends = run(pool, [mail(raw, f"r{number}@example.org") for number in range(10)])
+        assert all(map(accepted, ends.values()))
+        assert sink.connections == 3
+        first = offered(pool, mail(raw, "x@example.org"))
+        assert sink.connections == 3
+        pool.finish(first, second := mail(raw, "y@example.org"))
+        events = until(pool, lambda found: len(found) == 2)
+        assert isinstance(events[0], Offered | Done)
+        pool.finish(second)
+        end_of(pool, second)
+        assert pool.open == 0
+
+
+def test_poll_waits_no_longer_than_it_is_told(sink: Sink) -> None:
+    """Without anything to do it returns at its timeout, or when somebody wakes it."""
+    with pool_to(sink) as pool:
+        began = time.monotonic()
+        assert pool.poll(0.1) == []
+        assert 0.09 < time.monotonic() - began < 1
+        bell = threading.Timer(0.1, pool.wake)
+        bell.start()
+        began = time.monotonic()
+        assert pool.poll(10) == []
+        assert time.monotonic() - began < 5
+        bell.join()
+        for _ in range(100_000):  # more than its bell holds
+            pool.wake()
+        assert pool.poll(10) == []
+        began = time.monotonic()
+        assert pool.poll(0.1) == []
+        assert time.monotonic() - began > 0.09
+    pool.wake()
+    assert pool.close() == []
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_letting_go_of_a_mail(pipelining: bool, raw: bytes) -> None:
+    """A mail without a dot can be abandoned wherever it is; nothing is said of it, it does not
+    arrive, and the mail before it keeps its answer."""
+    with Sink(pipelining=pipelining) as sink, pool_to(sink) as pool:
+        offer = mail(raw, EVE)
+        pool.offer(offer)
+        pool.abandon(offer)  # while its connection is being opened
+        assert (pool.open, pool.poll(0.1)) == (0, [])
+        first = offered(pool, mail(raw))
+        pool.finish(first, behind := mail(raw, EVE))
+        with pytest.raises(ValueError, match="not on its way"):
+            pool.abandon(first)
+        pool.abandon(behind)
+        assert accepted(end_of(pool, first))
+        assert (pool.open, pool.poll(0.1)) == (0, [])
+        assert accepted(hand_over(pool, raw, "bob@example.org"))
+        pool.offer(again := mail(raw, EVE))
+        pool.abandon(again)
+        assert [found.recipients[0] for found in sink.received] == [ADA, "bob@example.org"]
+
+
+def test_closing(raw: bytes) -> None:
+    """At the end idle connections say QUIT, mails without a dot are returned, those with one get
+    their answer if it comes in time, and are unknown else."""
+    for grace, kind in ((5, Reply), (0.05, Unknown)):
+        with Sink(reply=lambda at, _: "after 0.4 250 2.0.0 ok" if at == "dot" else None) as sink:
+            offers = [mail(raw, f"r{number}@example.org") for number in range(4)]
+            with pool_to(sink, size=3) as pool:
+                offered(pool, offers[0])
+                offered(pool, offers[1])
+                pool.finish(offers[0], offers[2])
+                pool.offer(offers[3])
+                ends = {each.offer: each.result for each in pool.close(grace)
+                        if isinstance(each, Done)}  # fmt: skip
+                assert {offer: type(ends[offer]) for offer in offers} == {
+                    offers[0]: kind,
+                    offers[1]: Returned,
+                    offers[2]: Returned,
+                    offers[3]: Returned,
+                }
+                assert pool.close() == []
+            assert [found.recipients[0] for found in sink.received] == [offers[0].recipient]
+
+
+def test_a_goodbye(relay: Callable[..., int], raw: bytes) -> None:
+    """An idle connection ends with QUIT, one with half a mail without: it would be part of it."""
+    heard: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        up_to_the_body(connection)
+        heard.append(read_until(connection, b"\r\n.\r\n"))
+        if heard[-1].endswith(b"\r\n.\r\n"):
+            connection.sendall(b"250 2.0.0 taken\r\n")
+            heard.append(read_until(connection, b"never"))
+
+    port = relay(behave)
+    with pool_to(port) as pool:
+        hand_over(pool, raw)
+        pool.close()
+    with pool_to(port) as pool:
+        offered(pool, mail(raw))
+        pool.close()
+    time.sleep(0.1)
+    assert heard[1] == b"QUIT\r\n"
+    assert b"QUIT" not in heard[2]
+
+
+def test_many_at_once(raw: bytes) -> None:
+    """Several connections, a thousand mails, a fifth of them refused: all arrive once, each with
+    its own answer."""
+
+    def reply(stage: str, argument: str) -> str | None:
+        if stage == "rcpt" and "0@" in argument:
+            return f"550 5.1.1 no {argument}"
+        if stage == "dot" and "5@" in argument:
+            return f"451 4.7.1 later {argument}"
+        return f"250 2.0.0 taken {argument}" if stage == "dot" else None
+
+    for pipelining in (True, False):
+        with Sink(reply=reply, pipelining=pipelining) as sink:
+            pool = Pool(smtp_server(sink.url), size=4, timeout=30, mails_per_connection=90)
+            offers = [Offer(f"r{n}@example.org", "a@example.org", f"r{n}@example.org", raw)
+                      for n in range(1000)]  # fmt: skip
+            ends = run(pool, offers)
+            pool.close()
+            for recipient, result in ends.items():
+                said = result if isinstance(result, Reply) else result.reply
+                assert said is not None
+                assert said.text.endswith(recipient)
+                assert accepted(result) is ("0@" not in recipient and "5@" not in recipient)
+            taken = {found.recipients[0] for found in sink.received}
+            assert len(taken) == len(sink.received) == 800
+            assert 2 < sink.connections < 40
