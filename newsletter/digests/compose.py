@@ -104,6 +104,8 @@ def _piece(article: Article, *, full: bool) -> Piece:
         image=None if is_shown else article.image,
         image_alt=article.image_alt or "",
         image_credit=article.image_credit,
+        image_width=article.image_width,
+        image_height=article.image_height,
         tags=tuple(article.tags),
         full=full,
     )

@@ -22,8 +22,11 @@ class Piece:
     published: the date as ISO 8601 (2026-03-01), or None.
     summary_html, body_html: cleaned; headings in body_html start at h3, below the title's h2.
     summary_text, body_text: for the text part, wrapped, links as [1] with their list at the end.
-    image_alt: "" says that the picture is an ornament.
+    image_alt: "" says that the picture is an ornament. image_width, image_height: its size in
+    pixels as whoever offers it says, or None.
     full: the letter shows the body; otherwise it shows the summary and a link to `url`.
+    section: the heading under which it stands, with those beside it that say the same; None for
+    none. is_lead: it is shown larger than the rest.
     """
 
     title: str
@@ -39,6 +42,10 @@ class Piece:
     image_credit: str | None = None
     tags: tuple[str, ...] = ()
     full: bool = False
+    image_width: int | None = None
+    image_height: int | None = None
+    section: str | None = None
+    is_lead: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,8 @@ class Content:
     """A whole digest: subject, introduction and pieces, in one language.
 
     preheader: the line that mail programs show beside the subject; text, to be escaped.
-    intro_html is cleaned, intro_text wrapped; both "" when there is no introduction.
+    intro_html is cleaned, intro_text wrapped; both "" when there is no introduction. The same
+    holds for the outro, which stands after the last piece.
     """
 
     subject: str
@@ -55,6 +63,8 @@ class Content:
     intro_text: str = ""
     pieces: tuple[Piece, ...] = ()
     language: str = "en"
+    outro_html: str = ""
+    outro_text: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The same as a mapping that json.dumps takes; `from_json` reads it back."""
