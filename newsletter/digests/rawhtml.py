@@ -111,6 +111,8 @@ def _tag(found: re.Match[str], base_url: str | None) -> str:
         return ""
     if closing:
         return f"</{name}>"
+    if not found[3] and name != "img":
+        return f"<{name}>"
     given = attributes(found[3])
     if name == "img":
         if _is_tracker(given):
@@ -137,11 +139,11 @@ def _is_tracker(image: dict[str, str]) -> bool:
 
 def _shown(image: dict[str, str], base_url: str | None) -> dict[str, str]:
     """The attributes of a picture with the address that a reader's browser would end up at."""
-    if absolute(image.get("src", ""), base_url, mail=False):
+    if _value("src", image.get("src", ""), base_url):
         return image
     first = image.get("srcset", image.get("data-srcset", "")).split(",")[0].split()
     for address in (*(image.get(name, "") for name in _LATE), *first[:1]):
-        if address and absolute(address, base_url, mail=False):
+        if _value("src", address, base_url):
             return {**image, "src": address}
     return image
 
@@ -158,6 +160,8 @@ def attributes(text: str) -> dict[str, str]:
 
 
 def _value(key: str, text: str, base_url: str | None) -> str | None:
+    if key in ("href", "src") and not text.strip():
+        return None  # it would be the page itself
     if key == "href":
         return absolute(text, base_url)
     if key == "src":

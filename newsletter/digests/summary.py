@@ -16,7 +16,7 @@ _QUOTES = "\"'”’»›)\\]」』）】〉》"
 # These end a sentence with no blank behind them; the second kind needs one, since a full stop also
 # stands in numbers, addresses and abbreviations.
 _END = re.compile(
-    rf"[。！？｡।॥։።።]+[{_QUOTES}]*\s*|[.!?…؟۔။៕]+[{_QUOTES}]*(?:\s+|\Z)",
+    rf"[。！？｡।॥։።]+[{_QUOTES}]*\s*|[.!?…؟۔။៕]+(?:[{_QUOTES}]|\s[»›])*(?:\s+|\Z)",
 )
 # Words whose full stop ends no sentence, in the languages that we speak; lower case.
 _ABBREVIATIONS = frozenset(
@@ -73,7 +73,7 @@ def excerpt(text: str, *, limit: int = LENGTH) -> str:
     if short == whole:
         return whole
     end = _end_of_sentences(f"{short} ", limit)
-    if end > len(short) // 2:
+    if 3 * end > len(short):
         return short[:end].rstrip()
     return f"{short.rstrip(_LOOSE_ENDS)}…" if short else ""
 

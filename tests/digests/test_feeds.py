@@ -217,7 +217,7 @@ def test_a_summary_is_made_for_those_that_have_none() -> None:
         ("<title>Using &lt;dialog&gt;</title>", "title", "Using <dialog>"),
         ("<title><![CDATA[AT&amp;T]]></title>", "title", "AT&T"),
         ("<title>a\nb\u202e</title>", "title", "a b"),
-        (f"<title>{'long ' * 200}</title>", "title", "long " * 58 + "long…"),
+        (f"<title>{'long ' * 200}</title>", "title", "long " * 59 + "long…"),
         ("<title>x</title><link>/a</link>", "url", "https://site.example/a"),
         ("<title>x</title><link>https://site.example</link>", "url", None),
         ("<title>x</title><link>javascript:alert(1)</link>", "url", None),
@@ -306,7 +306,6 @@ def test_what_is_no_feed(text: str) -> None:
 @pytest.mark.parametrize(
     ("encoding", "declared", "header"),
     [
-        ("iso-8859-1", "ISO-8859-1", ""),
         ("cp1252", "iso-8859-1", ""),  # as the web means it
         ("utf-8", "ISO-8859-1", "text/xml; charset=iso-8859-1"),  # wrong twice
         ("utf-16", "utf-16", ""),

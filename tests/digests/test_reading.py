@@ -19,9 +19,13 @@ published: 2026-03-01
 author: Ada Lovelace
 summary: They are *back*.
 image: swift.jpg
+image_width: 1200
+image_height: 800
 image_alt: A swift above a roof
 image_credit: "Photo: Grace Hopper"
 tags: [birds, cities]
+site: Field Notes
+language: en_gb
 ---
 First paragraph.
 
@@ -43,9 +47,13 @@ def test_every_field_is_read() -> None:
         author="Ada Lovelace",
         summary="They are *back*.",
         image="https://example.org/2026/swift.jpg",
+        image_width=1200,
+        image_height=800,
         image_alt="A swift above a roof",
         image_credit="Photo: Grace Hopper",
         tags=("birds", "cities"),
+        site="Field Notes",
+        language="en-GB",
     )
 
 
@@ -109,6 +117,10 @@ def test_when_it_was_published(published: str, moment: datetime | None) -> None:
         (front("url: 'https://['"), "url", "https://"),
         (front("image: a.jpg"), "image", "relative to it"),
         (front("image: data:image/png;base64,xx"), "image", "https://"),
+        (front("image_width: wide"), "image_width", "such as 1200"),
+        (front("image_height: -1"), "image_height", "such as 1200"),
+        (front("language: the Queen's"), "language", "such as en"),
+        (front(f"url: https://example.org/{'燕' * 700}"), "url", "https://"),
         (front("author: [a, b]"), "author", "must be text"),
         (front("author: {a: b}"), "author", "must be text"),
         (front("tags: [[a]]"), "tags", "must be text"),

@@ -22,7 +22,7 @@ _MAX_DEPTH = 60
 # Of one name in one entry: no article has more categories, links or pictures.
 _MAX_SIBLINGS = 100
 # Tags and pieces of text that are looked at; two hundred long entries of XHTML have 100,000.
-_MAX_TOKENS = 400_000
+_MAX_TOKENS = 250_000
 _MAX_PREFIXES = 50
 # Characters of an element, by what it holds.
 LONGEST_TEXT = 600_000
