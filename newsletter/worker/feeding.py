@@ -74,10 +74,19 @@ def look_at(
 
 
 def look_at_due(write: Write, settings: Settings, now: Callable[[], datetime]) -> list[Look]:
-    """The same with the feeds whose turn it is; none of them is asked twice, by whomever."""
+    """The same with the feeds whose turn it is; none of them is asked twice, by whomever.
+
+    The log says what came of each.
+    """
     with write() as session:
         chosen = feeds.due(session, now(), every=timedelta(seconds=settings.feed_every))
-    return list(look_at(chosen, write, settings, now))
+    looks = list(look_at(chosen, write, settings, now))
+    for look in looks:
+        if look.tally is None:
+            log.warning("feed_failed", feed=look.feed_id)
+        else:
+            log.info("feed_read", feed=look.feed_id, **look.tally.as_dict())
+    return looks
 
 
 def _look(feed: Feed, write: Write, settings: Settings, now: Callable[[], datetime]) -> Look:
@@ -85,7 +94,6 @@ def _look(feed: Feed, write: Write, settings: Settings, now: Callable[[], dateti
     try:
         answer = _ask(feed, settings)
     except (FetchError, BadInput) as error:
-        log.warning("feed_failed", feed=feed.id, status=getattr(error, "status", None))
         with write() as session:
             return _failed(session, feed, error, now=now(), every=every)
     with write() as session:
@@ -95,7 +103,6 @@ def _look(feed: Feed, write: Write, settings: Settings, now: Callable[[], dateti
             )
         except NotFound as error:  # it was removed while it was asked
             return Look(feed.id, None, str(error))
-    log.info("feed_read", feed=feed.id, new=tally.new, updated=tally.updated)
     return Look(feed.id, tally)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,7 @@ _FORMATTING = re.compile(
     r"<(/?)(abbr|a|b|cite|code|del|em|font|ins|i|mark|q|small|span|strong|sub|sup|s|u)\b[^<>]*>",
     re.IGNORECASE,
 )
+_UNSEEN = "\u200c\u200d\u200e\u200f"
 # WordPress files under it what is filed under nothing.
 _NO_TAGS = {"uncategorized", "uncategorised"}
 
@@ -233,7 +235,15 @@ def _tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """`text` as one line, without what a reader does not see and what turns the rest around.
+
+    Joiners are part of words and of emoji, marks of direction part of Arabic and Hebrew.
+    """
+    kept = (
+        c if c.isprintable() or c in _UNSEEN else "" if unicodedata.category(c) == "Cf" else " "
+        for c in text
+    )
+    return " ".join("".join(kept).split())
 
 
 def _line(text: str, most: int) -> str | None:
