@@ -51,14 +51,16 @@ _RAW = (
     "script|style|template|noscript|noembed|noframes|iframe|object|svg|math|title|textarea|"
     "select|xmp|plaintext|head"
 )
-# Each alternative ends at the end of the text at the latest, so that one pass is enough.
-_HIDDEN = re.compile(
-    r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z)|<![A-Za-z].*?(?:>|\Z)"
-    rf"|<({_RAW})\b.*?(?:</\1\s*>|\Z)",
-    re.DOTALL | re.IGNORECASE,
-)
+_RAW_NAMES = frozenset(_RAW.split("|"))
 _RAW_OPEN = re.compile(rf"<({_RAW})\b", re.IGNORECASE)
-TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>")
+_TAG = r"<(/?)([A-Za-z][A-Za-z0-9-]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>"
+TAG = re.compile(_TAG)
+# A tag, or what is neither tag nor text. Each alternative of that ends at the end of the text at
+# the latest, so that one pass is enough.
+_MARKUP = re.compile(
+    rf"{_TAG}|<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z)|<![A-Za-z].*?(?:>|\Z)",
+    re.DOTALL,
+)
 _ATTRIBUTE = re.compile(
     r"([A-Za-z_:][A-Za-z0-9:._-]*)(?:\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+))?"
 )
@@ -93,15 +95,25 @@ def opens_hidden(tag: str) -> str | None:
 
 def tidy(markup: str, base_url: str | None) -> str:
     """`markup` with only the tags and attributes that an article may use, all well-formed."""
-    markup = _HIDDEN.sub("", markup)
     parts: list[str] = []
-    end = 0
-    for found in TAG.finditer(markup):
-        parts.append(markup[end : found.start()].replace("<", "&lt;"))
-        parts.append(_tag(found, base_url))
-        end = found.end()
-    parts.append(markup[end:].replace("<", "&lt;"))
+    place = 0
+    while found := _MARKUP.search(markup, place):
+        parts.append(markup[place : found.start()].replace("<", "&lt;"))
+        place = found.end()
+        name = (found[2] or "").lower()
+        if name in _RAW_NAMES:
+            place = place if found[1] else _after_raw(markup, place, name)
+        elif name:
+            parts.append(_tag(found, base_url))
+    parts.append(markup[place:].replace("<", "&lt;"))
     return "".join(parts)
+
+
+def _after_raw(markup: str, start: int, name: str) -> int:
+    """Where the element whose content is not text, and begins at `start`, is over."""
+    found = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(markup, start)
+    end = markup.find(">", found.end()) if found else -1
+    return len(markup) if end < 0 else end + 1
 
 
 def _tag(found: re.Match[str], base_url: str | None) -> str:
