@@ -21,6 +21,7 @@ from newsletter.store.people import (
     Suppression,
     SuppressionReason,
 )
+from newsletter.store.plans import Plan
 from newsletter.store.record import (
     ConsentCheckpoint,
     ConsentEvent,
@@ -51,6 +52,7 @@ __all__ = [
     "LedgerKind",
     "LetterName",
     "LetterQuota",
+    "Plan",
     "Publication",
     "Subscriber",
     "Subscription",

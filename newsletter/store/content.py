@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from newsletter.errors import WrongState
@@ -87,6 +87,8 @@ class Digest(Base):
     __tablename__ = "digest"
     __table_args__ = (
         Index("ix_digest_state", "state"),
+        # No time of a plan has two digests, whoever composes them.
+        UniqueConstraint("plan_id", "planned_for"),
         one_of("state", DigestState),
     )
 
@@ -94,13 +96,20 @@ class Digest(Base):
     public_id: Mapped[str] = mapped_column(String(20), unique=True, default=public_id)
     publication_id: Mapped[int] = mapped_column(ForeignKey("publication.id"), index=True)
     subject: Mapped[str] = mapped_column(Text)
+    # None: made of what the digest says.
+    preheader: Mapped[str | None] = mapped_column(Text)
+    # Markdown before the articles and after them.
     intro: Mapped[str | None] = mapped_column(Text)
+    outro: Mapped[str | None] = mapped_column(Text)
     # "auto", "full" or "teaser": how much of each article stands in the letter.
     length: Mapped[str] = mapped_column(String(8), default="auto")
     state: Mapped[str] = mapped_column(String(16), default=DigestState.DRAFT)
     # The shape is newsletter.digests.freeze.Frozen.
     frozen: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
+    # The plan that composed it, and which of its times; None when a person did, or it is gone.
+    plan_id: Mapped[int | None] = mapped_column(ForeignKey("plan.id"))
+    planned_for: Mapped[datetime | None]
     approved_at: Mapped[datetime | None]
     send_at: Mapped[datetime | None]
     # Everybody up to this subscription has a delivery row; None until queueing began.
@@ -171,5 +180,10 @@ class DigestArticle(Base):
     digest_id: Mapped[int] = mapped_column(ForeignKey("digest.id"), primary_key=True)
     place: Mapped[int] = mapped_column(primary_key=True)
     article_id: Mapped[int] = mapped_column(ForeignKey("article.id"), index=True)
+    # The heading under which it stands, with its neighbours that say the same.
+    section: Mapped[str | None] = mapped_column(Text)
+    # "full" or "teaser"; None: as the digest's length says.
+    length: Mapped[str | None] = mapped_column(String(8))
+    is_lead: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     article: Mapped[Article] = relationship()
