@@ -292,6 +292,27 @@ def test_what_was_held_before_the_leases_moved_is_taken_back(
     assert after == unchanged | taken_back
 
 
+def test_articles_of_before_there_were_feeds(empty: Engine, now: datetime) -> None:
+    """0004 takes them for Markdown out of files, and leaves them as they are on the way back."""
+    store.migrate(empty, "0003")
+    with empty.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO article (id, title, body, url, tags, created_at, updated_at)"
+                " VALUES (7, 'T', 'B', 'https://example.org/', '[]', :now, :now)"
+            ),
+            {"now": now.replace(tzinfo=None) if empty.dialect.name == "sqlite" else now},
+        )
+    store.migrate(empty, "0004")
+    columns = "id, title, body, body_format, origin, feed_id, site, image_width"
+    with empty.connect() as connection:
+        rows = connection.execute(text(f"SELECT {columns} FROM article")).all()
+        assert rows == [(7, "T", "B", "markdown", "file", None, None, None)]
+    schema.downgrade(empty, "0003")
+    with empty.connect() as connection:
+        assert connection.execute(text("SELECT id, title FROM article")).all() == [(7, "T")]
+
+
 @pytest.mark.parametrize("revision", revisions()[:-1])
 def test_check_schema_of_an_older_version(empty: Engine, revision: str) -> None:
     """Each revision before the newest is refused with the words that help."""

@@ -274,11 +274,13 @@ def test_what_a_feed_says_of_itself(engine: Engine, feed_id: int, now: datetime)
         came = answer(entry(1), etag='"1"', last_modified="x", moved_to="https://new.example/")
         feeds.take(session, feed, came, now=now, every=EVERY)
         later = now + EVERY
-        feeds.take(session, feed, feeds.Answer(None, etag='"1"'), now=later, every=EVERY)
+        feeds.take(session, feed, feeds.Answer(None), now=later, every=EVERY)
+        assert (feed.etag, feed.last_modified) == ('"1"', "x")
+        feeds.take(session, feed, answer(entry(1), etag='"2"'), now=later, every=EVERY)
     with store.transaction(engine) as session:
         feed = feeds.find(session, feed_id)
         assert (feed.title, feed.site_url) == ("The site", "https://site.example/")
-        assert (feed.etag, feed.last_modified) == ('"1"', None)
+        assert (feed.etag, feed.last_modified) == ('"2"', None)
         assert (feed.changed_at, feed.checked_at) == (now, later)
         assert feed.url == "https://new.example/"
         other = feeds.add(session, feed.publication, "https://old.example/", now=now)

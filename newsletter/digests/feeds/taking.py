@@ -71,7 +71,10 @@ def take(session: Session, feed: Feed, answer: Answer, *, now: datetime, every: 
         feed.title, feed.site_url = channel.title, channel.site_url
         counts = _Taking(session, feed, answer.reading.entries, now).all()
         counts["unusable"] = answer.reading.unusable
-    feed.etag, feed.last_modified = answer.etag or None, answer.last_modified or None
+        feed.etag = feed.last_modified = None
+    # An answer that says "nothing changed" need not name what it compared.
+    feed.etag = answer.etag or feed.etag
+    feed.last_modified = answer.last_modified or feed.last_modified
     feed.checked_at, feed.due_at = now, now + every
     feed.failures, feed.problem = 0, None
     if counts["new"] or counts["updated"]:
