@@ -23,10 +23,13 @@ def whole(article: Article) -> Written:
 
     Raises BadInput for a body that cannot be shown, which is one that nobody checked.
     """
-    form = markup if article.body_format == BodyFormat.HTML else markdown
-    written = Written(
-        form.html(article.body, base_url=article.url), form.text(article.body, base_url=article.url)
-    )
+    if article.body_format == BodyFormat.HTML:
+        written = Written(markup.html(article.body), markup.text(article.body))
+    else:
+        written = Written(
+            markdown.html(article.body, base_url=article.url),
+            markdown.text(article.body, base_url=article.url),
+        )
     return written if written.html else summary(article)
 
 

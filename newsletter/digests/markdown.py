@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import nh3
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
@@ -74,14 +73,7 @@ def html(source: str, *, base_url: str | None) -> str:
             "that are not closed in the order in which they were opened.",
             "body",
         )
-    return nh3.clean(
-        rendered,
-        tags=rawhtml.TAGS,
-        attributes={"*": rawhtml.EVERYWHERE, **rawhtml.ATTRIBUTES},
-        url_schemes={"http", "https", "mailto"},
-        url_relative="deny",
-        link_rel=None,
-    ).strip()
+    return rawhtml.clean(rendered).strip()
 
 
 def text(source: str, *, base_url: str | None) -> str:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import html as entities
 import re
 
-import nh3
-
-from newsletter.digests import plaintext, rawhtml
+from newsletter.digests import plaintext, rawhtml, summary
 from newsletter.digests.blocks import blocks
 from newsletter.errors import BadInput
 
@@ -30,8 +28,8 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 _ADDRESS = re.compile(r"https?://[^\s<>\"]*[^\s<>\".,;:!?')\]]", re.IGNORECASE)
 
 
-def html(source: str, *, base_url: str | None) -> str:
-    """`source` cleaned: safe to put into a page or a letter as it is, headings from h3 on.
+def clean(source: str, *, base_url: str | None) -> str:
+    """`source` as it can be kept: with only what an article may use, headings from h3 on.
 
     base_url: what relative addresses are relative to. Without it, or where none can be made, a
         link's words stay and a picture goes.
@@ -43,33 +41,25 @@ def html(source: str, *, base_url: str | None) -> str:
     tidied = rawhtml.tidy(source.replace("\0", ""), base_url)
     if tidied.count("<") > MAX_TAGS or tidied.count("&") > MAX_REFERENCES:
         raise BadInput("The text has more markup than an article needs.", "body")
-    cleaned = nh3.clean(
-        rawhtml.balanced(tidied, MAX_DEPTH),
-        tags=rawhtml.TAGS,
-        attributes={"*": rawhtml.EVERYWHERE, **rawhtml.ATTRIBUTES},
-        url_schemes={"http", "https", "mailto"},
-        url_relative="deny",
-        link_rel=None,
-    )
+    cleaned = html(tidied)
     # Twice: what held nothing but an empty paragraph is empty then.
     cleaned = _EMPTY.sub("", _EMPTY.sub("", cleaned))
     return _GAPS.sub(lambda found: found[1] or "\n", cleaned).strip()
 
 
-def text(source: str, *, base_url: str | None) -> str:
-    """The text part of `source`: at most 72 columns, links as [1] listed at the end.
-
-    Raises BadInput as `html` does.
-    """
-    return plaintext.write(blocks(html(source, base_url=base_url)))
+def html(kept: str) -> str:
+    """What `clean` made, cleaned once more: safe to put into a page or a letter as it is."""
+    return rawhtml.clean(rawhtml.balanced(kept, MAX_DEPTH))
 
 
-def opening(source: str, *, limit: int = 280) -> str:
-    """The first sentences of `source` in at most `limit` characters, as one line of plain text.
+def text(kept: str) -> str:
+    """The text part of what `clean` made: at most 72 columns, links as [1] listed at the end."""
+    return plaintext.write(blocks(html(kept)))
 
-    Raises BadInput as `html` does.
-    """
-    return plaintext.opening(blocks(html(source, base_url=None)), limit=limit)
+
+def opening(kept: str, *, limit: int = summary.LENGTH) -> str:
+    """The first sentences of what `clean` made, in at most `limit` characters, as one line."""
+    return plaintext.opening(blocks(html(kept)), limit=limit)
 
 
 def of_plain(words: str) -> str:

@@ -1,7 +1,7 @@
 """HTML inside Markdown, brought into a form that is cheap and safe to work on.
 
 Only well-formed tags that an article may use survive, with the attributes that it may use and with
-absolute addresses. The last word on safety is nh3's (see `markdown`); what this adds is that nh3
+absolute addresses. The last word on safety is nh3's (see `clean`); what `tidy` adds is that nh3
 never sees comments, foreign content or raw text elements, in which sanitisers have been outwitted,
 and that the depth of nesting can be counted before nh3, which is quadratic in it.
 """
@@ -13,6 +13,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
+
+import nh3
 
 # Headings start at h3: the letter's title is its h1, an article's title its h2.
 HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
@@ -45,6 +47,9 @@ _LONGEST_ADDRESS = 2000  # bytes of UTF-8: a unique index of PostgreSQL takes 2,
 _TRACKING_SIZE = 3
 # Where scripts that load pictures late keep the address.
 _LATE = ("data-src", "data-lazy-src", "data-original")
+
+# Two are enough for anything but a table in a table in a heading.
+_MOST_PASSES = 6
 
 # Elements whose content is not the article's text.
 _RAW = (
@@ -236,6 +241,27 @@ def balanced(markup: str, deepest: int) -> str:
     parts.append(markup[end:])
     parts.extend(f"</{name}>" for name in reversed(open_tags))
     return "".join(parts)
+
+
+def clean(markup: str) -> str:
+    """Tidy `markup` (not too deep) made safe: to be put into a page or a letter as it is.
+
+    A browser that reads what a sanitiser wrote may build another tree than the sanitiser had: it
+    moves what stands wrongly in a table. So it is cleaned until reading it again changes nothing.
+    """
+    for _ in range(_MOST_PASSES):
+        cleaned = nh3.clean(
+            markup,
+            tags=TAGS,
+            attributes={"*": EVERYWHERE, **ATTRIBUTES},
+            url_schemes={"http", "https", "mailto"},
+            url_relative="deny",
+            link_rel=None,
+        )
+        if cleaned == markup:
+            return cleaned
+        markup = cleaned
+    return f"<p>{html.escape(words(markup))}</p>"
 
 
 def words(markup: str) -> str:

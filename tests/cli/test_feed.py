@@ -64,17 +64,17 @@ def test_a_feed_from_its_address_to_a_digest(house: Home, site: Website) -> None
     assert "no feed 1" in house.run("feed", "remove", 1, code=1).stderr
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in SHAPES.iterdir()))
-def test_every_shape_becomes_a_digest(house: Home, site: Website, name: str) -> None:
-    """All articles of a feed of each kind, whole, in one digest that can be looked at."""
-    url = site.put(f"/{name}", (SHAPES / name).read_bytes())
-    made = house.json("feed", "add", url, "--publication", "field-notes")
-    assert made["tally"]["new"] >= 1
+def test_every_shape_becomes_a_digest(house: Home, site: Website) -> None:
+    """All articles of a feed of each kind, whole, in one digest that can be looked at and sent."""
+    for path in sorted(SHAPES.iterdir()):
+        url = site.put(f"/{path.name}", path.read_bytes())
+        made = house.json("feed", "add", url, "--publication", "field-notes")
+        assert made["tally"]["new"] >= 1, path.name
     numbers = [each["id"] for each in house.json("article", "list")]
     options = ("--publication", "field-notes", "--subject", "X", "--length", "full")
     house.run("digest", "new", *options, *numbers)
     house.run("digest", "approve", 1)
-    assert len(house.json("digest", "show", 1)["articles"]) == len(numbers)
+    assert len(house.json("digest", "show", 1)["articles"]) == len(numbers) >= 20
 
 
 def test_json_for_programs(house: Home, site: Website) -> None:

@@ -117,7 +117,27 @@ def test_nothing_active_survives(source: str) -> None:
 
 PIECES = [
     *HOSTILE,
-    *("<div>", "</div>", "<b>", "*", "`", "[", "](", "> ", "\n", "\n\n", "- ", "&lt;", "<", ">"),
+    *(
+        "<div>",
+        "</div>",
+        "<b>",
+        "<table>",
+        "<h2>",
+        "</table>",
+        "<tr>",
+        "<a href='/x'>",
+        "*",
+        "`",
+        "[",
+        "](",
+        "> ",
+        "\n",
+        "\n\n",
+        "- ",
+        "&lt;",
+        "<",
+        ">",
+    ),
     *('"', "'", "<!--", "x", "https://a.example/"),
 ]
 

@@ -177,7 +177,7 @@ def _body(bodies: Iterable[Words], base: str) -> str:
             # A line of text whose kind is not said may hold references: AT&amp;T.
             source = markup.of_plain(source if words.kind else html.unescape(source))
         try:
-            cleaned = markup.html(source, base_url=words.base or base)
+            cleaned = markup.clean(source, base_url=words.base or base)
         except BadInput:
             continue
         if cleaned:
