@@ -107,10 +107,11 @@ def test_a_draft_with_faults_is_refused(
     with store.transaction(engine) as session:
         publication = make_publication(session)
         for field, over in (
-            ("subject", {"subject": " \n "}),
+            ("preheader", {"preheader": "x" * 201}),
             ("subject", {"subject": "x" * 201}),
             ("length", {"length": "long"}),
-            ("body", {"intro": "<div>" * 300}),
+            ("intro", {"intro": "<div>" * 300}),
+            ("outro", {"outro": "<div>" * 300}),
         ):
             with pytest.raises(BadInput) as caught:
                 draft(session, publication, now, BREAD, **over)

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from newsletter.digests.feeds import document
 from newsletter.errors import NotFound, WrongState
-from newsletter.store import Article, Feed, FeedArticle, Publication
+from newsletter.store import Article, Feed, FeedArticle, Plan, Publication
 
 if TYPE_CHECKING:
     from newsletter.fetch import Fetched
@@ -126,8 +126,15 @@ def failed(
 
 
 def remove(session: Session, feed_id: int) -> Feed:
-    """Do not read a feed any more; the articles that it brought stay. Raises NotFound."""
+    """Do not read a feed any more; the articles that it brought stay.
+
+    Raises NotFound, or WrongState while a plan takes only what certain feeds bring, this one among
+    them: without it the plan might take what all of them bring.
+    """
     feed = find(session, feed_id)
+    plan_id = session.scalar(select(Plan.id).where(Plan.feeds.contains(feed)).order_by(Plan.id))
+    if plan_id is not None:
+        raise WrongState(f"Plan {plan_id} takes what this feed brings: change that one first.")
     session.execute(update(Article).where(Article.feed_id == feed.id).values(feed_id=None))
     session.execute(delete(FeedArticle).where(FeedArticle.feed_id == feed.id))
     session.delete(feed)
