@@ -5,6 +5,7 @@ The contrast is WCAG 2.2's (§1.4.3): at least 4.5 to 1 for text, in light and i
 
 from __future__ import annotations
 
+import colorsys
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ DARK_GROUND = "#1d1e22"
 _ENOUGH = 4.5
 _ENOUGH_IN_THE_DARK = 5.5  # thin bright words on a dark ground read worse
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
-_STEPS = 40
+_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,17 @@ class Palette:
 
 
 @cache
-def palette(accent: str) -> Palette:
-    """The colours of a publication; `accent` is #rrggbb, anything else counts as the default."""
+def palette(accent: str, light: str = LIGHT_GROUND, dark: str = DARK_GROUND) -> Palette:
+    """The colours of a publication; `accent` is #rrggbb, anything else counts as the default.
+
+    light, dark: the grounds (#rrggbb) on which words of it are read.
+    """
     accent = accent.lower() if _HEX.fullmatch(accent) else DEFAULT
-    dark_accent = _readable(accent, DARK_GROUND, toward="#ffffff", enough=_ENOUGH_IN_THE_DARK)
+    dark_accent = _readable(accent, dark, toward=1, enough=_ENOUGH_IN_THE_DARK)
     return Palette(
         accent=accent,
         on_accent=_on(accent),
-        link=_readable(accent, LIGHT_GROUND, toward="#000000", enough=_ENOUGH),
+        link=_readable(accent, light, toward=0, enough=_ENOUGH),
         dark_accent=dark_accent,
         on_dark_accent=_on(dark_accent),
     )
@@ -60,18 +64,22 @@ def _on(ground: str) -> str:
     return "#000000"
 
 
-def _readable(color: str, ground: str, *, toward: str, enough: float) -> str:
-    """`color`, moved toward black or white until words of it can be read on `ground`."""
+def _readable(color: str, ground: str, *, toward: float, enough: float) -> str:
+    """`color`, made lighter or darker until words of it can be read on `ground`.
+
+    toward: the lightness at the end, 1 for white, 0 for black. The hue stays what it is.
+    """
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(part / 255 for part in _channels(color)))
     for step in range(_STEPS):
-        mixed = _mix(color, toward, step / _STEPS)
-        if contrast(mixed, ground) >= enough:
-            return mixed
-    return toward
+        moved = lightness + (toward - lightness) * step / _STEPS
+        mended = _written(colorsys.hls_to_rgb(hue, moved, saturation))
+        if contrast(mended, ground) >= enough:
+            return mended
+    return _written((toward, toward, toward))
 
 
-def _mix(color: str, other: str, share: float) -> str:
-    pairs = zip(_channels(color), _channels(other), strict=True)
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+def _written(color: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(part * 255):02x}" for part in color)
 
 
 def _channels(color: str) -> tuple[int, int, int]:
