@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,10 @@ import click
 from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.group import NounGroup
+from newsletter.errors import BadInput
+from newsletter.mail.colors import palette
+from newsletter.mail.letters import of_files
+from newsletter.mail.look import FONTS
 from newsletter.store.count import subscriptions_by_state
 from newsletter.subscriptions import publications
 
@@ -27,6 +32,13 @@ _FIELDS = (
     "consent_wording",
     "language",
     "accent_color",
+    "theme",
+    "heading_font",
+    "text_font",
+    "logo_url",
+    "logo_alt",
+    "logo_width",
+    "logo_height",
     "sends_welcome",
     "sends_goodbye",
     "created_at",
@@ -40,6 +52,12 @@ _OPTIONAL = (
     ("--reply-to", "ADDRESS", "Where answers to its letters go; without it, to the sender."),
     ("--unsubscribe-mailto", "ADDRESS", "A mailbox that takes unsubscribe requests by mail too."),
     ("--accent-color", "#RRGGBB", "The colour of its buttons and links."),
+    ("--theme", "NAME", "What its letters look like: plain (text first) or magazine (pictures)."),
+    ("--heading-font", "NAME", f"Of headings in letters: {', '.join(FONTS)}."),
+    ("--text-font", "NAME", "Of the text in letters; one of the same."),
+    ("--logo-url", "URL", "A picture to stand for its name in letters, at https://."),
+    ("--logo-alt", "TEXT", "What the picture says; without it, the name."),
+    ("--logo-size", "WIDTHxHEIGHT", "How large the logo is shown, in pixels, such as 240x60."),
     (
         "--consent-wording",
         "TEXT",
@@ -96,12 +114,14 @@ def create(*, slug: str, as_json: bool, **values: Any) -> None:
     """
     with installation.opened() as here:
         with store.transaction(here.engine) as session:
-            made = publications.create(session, slug=slug, now=installation.now(), **_given(values))
+            given = _given(values, here.settings.templates_folder)
+            made = publications.create(session, slug=slug, now=installation.now(), **given)
         if as_json:
             output.emit_json(_record(made))
             return
         click.echo(f"Its sign-up page: {here.settings.base_url}/{made.slug}/")
         click.echo(f"Made the publication {made.slug}")
+    _tell_colors(made)
 
 
 @publication.command()
@@ -117,15 +137,17 @@ def edit(*, slug: str, as_json: bool, **values: Any) -> None:
     \b
     newsletter publication edit field-notes --reply-to editor@example.org --goodbye
     """
-    changes = _given(values)
-    if not changes:
+    if all(value is None for value in values.values()):
         raise click.UsageError("Name what to change, such as --title.")
     with installation.opened() as here, store.transaction(here.engine) as session:
+        changes = _given(values, here.settings.templates_folder)
         changed = publications.edit(session, slug, **changes)
     if as_json:
         output.emit_json(_record(changed))
     else:
         click.echo(f"Changed the publication {slug}")
+    if "accent_color" in changes:
+        _tell_colors(changed)
 
 
 @publication.command("list")
@@ -167,5 +189,26 @@ def _record(each: store.Publication) -> dict[str, Any]:
     return {name: getattr(each, name) for name in _FIELDS}
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _given(values: dict[str, Any], templates_folder: str | None) -> dict[str, Any]:
+    """What was named, as the story takes it."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if size := given.pop("logo_size", None):
+        found = re.fullmatch(r"(\d{1,4})\s*[xX\u00d7]\s*(\d{1,4})", size.strip())
+        if not found:
+            raise BadInput("The size of a logo is written as: --logo-size 240x60", "logo_size")
+        given |= {"logo_width": int(found[1]), "logo_height": int(found[2])}
+    themes = of_files("en", templates_folder).themes()
+    if given.get("theme", themes[0]) not in themes:
+        raise BadInput(f"The theme is one of: {', '.join(themes)}.", "theme")
+    return given
+
+
+def _tell_colors(each: store.Publication) -> None:
+    """A colour that cannot be read is mended in the letters, and its owner is told."""
+    colors = palette(each.accent_color)
+    if colors.link != each.accent_color:
+        click.echo(
+            f"Note: words in {each.accent_color} cannot be read on white; letters write links in "
+            f"{colors.link}.",
+            err=True,
+        )

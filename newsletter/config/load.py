@@ -130,6 +130,8 @@ def _anchor(settings: Settings, file: Path) -> Settings:
         "consent_folder": str(beside / settings.consent_folder),
         "dkim_folder": str(beside / settings.dkim_folder),
     }
+    if settings.templates_folder:
+        places["templates_folder"] = str(beside / settings.templates_folder)
     name = settings.database_url.removeprefix("sqlite:///")
     if name not in (settings.database_url, ":memory:"):
         places["database_url"] = f"sqlite:///{beside / name}"

@@ -213,6 +213,13 @@ class Settings(BaseModel):
     feed_max_entries: int = Field(
         default=200, ge=1, le=1000, description="Entries of a feed that are read, from its top."
     )
+    templates_folder: str | None = Field(
+        default=None,
+        min_length=1,
+        examples=["templates"],
+        description="A folder of your own templates for letters; one of the same name takes the "
+        "place of ours. A relative one lies beside this file.",
+    )
     host: str = Field(
         default="127.0.0.1", min_length=1, description="Where `newsletter serve` listens."
     )

@@ -9,39 +9,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 _IMAGE = re.compile(r"<img\b((?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\s([a-zA-Z-]+)=(\"[^\"]*\"|'[^']*')")
 _SIZES = ("width", "height")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as a letter has it. address: its src. width, height: in CSS pixels, or None."""
-
-    address: str
-    alt: str | None
-    width: int | None
-    height: int | None
-
-    @property
-    def is_sized(self) -> bool:
-        """Whether both sizes are known."""
-        return bool(self.width and self.height)
-
-
-def pictures(markup: str) -> Iterator[Picture]:
-    """The pictures in `markup`, which is well-formed HTML, in their order."""
-    for found in _IMAGE.finditer(markup):
-        given = _attributes(found[1])
-        yield Picture(
-            address=given.get("src", ""),
-            alt=given.get("alt"),
-            width=_pixels(given.get("width")),
-            height=_pixels(given.get("height")),
-        )
 
 
 def fitted(markup: str, room: int) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -67,6 +68,15 @@ class Publication(Base):
     consent_wording: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str] = mapped_column(String(16), default="en")
     accent_color: Mapped[str] = mapped_column(String(7), default="#1f5f4a")
+    # What these name is newsletter.mail.look's; None: the theme chooses.
+    theme: Mapped[str] = mapped_column(String(32), default="plain", server_default=text("'plain'"))
+    heading_font: Mapped[str | None] = mapped_column(String(32))
+    text_font: Mapped[str | None] = mapped_column(String(32))
+    # A picture in place of the name, with its size in CSS pixels; without alt it reads as the name.
+    logo_url: Mapped[str | None] = mapped_column(Text)
+    logo_alt: Mapped[str | None] = mapped_column(String(200))
+    logo_width: Mapped[int | None]
+    logo_height: Mapped[int | None]
     sends_welcome: Mapped[bool] = mapped_column(default=True)
     sends_goodbye: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
@@ -83,6 +93,13 @@ class Publication(Base):
             "postal_address": self.postal_address,
             "privacy_url": self.privacy_url,
             "accent_color": self.accent_color,
+            "theme": self.theme,
+            "heading_font": self.heading_font or "",
+            "text_font": self.text_font or "",
+            "logo_url": self.logo_url or "",
+            "logo_alt": self.logo_alt or "",
+            "logo_width": str(self.logo_width or ""),
+            "logo_height": str(self.logo_height or ""),
             "home_url": self.home_url(base_url),
             "language": self.language,
         }

@@ -14,6 +14,7 @@ from newsletter import addresses
 from newsletter.consent import check_wording
 from newsletter.errors import BadInput, NotFound
 from newsletter.i18n import languages
+from newsletter.mail.look import DEFAULT_THEME, FONTS, LOGO_HEIGHTS, LOGO_WIDTHS, THEME_NAME
 from newsletter.store import Publication
 
 # First segments of the service's own routes, and of those that are likely to come: a publication
@@ -107,8 +108,9 @@ def create(
 
 def edit(session: Session, slug: str, **changes: Any) -> Publication:
     """Change a publication: title, from_, description, reply_to, unsubscribe_mailto,
-    postal_address, privacy_url, privacy_version, consent_wording, language, accent_color,
-    sends_welcome, sends_goodbye. An empty text takes an optional value away.
+    postal_address, privacy_url, privacy_version, consent_wording, language, accent_color, theme,
+    heading_font, text_font, logo_url, logo_alt, logo_width, logo_height, sends_welcome,
+    sends_goodbye. An empty text takes an optional value away.
 
     Raises NotFound, or BadInput with the field that is wrong.
     """
@@ -140,6 +142,18 @@ def _set(publication: Publication, **values: Any) -> None:
             setattr(publication, name, _CHECKS[name](value, name))
         else:
             raise BadInput(f"A publication has no {name}.", name)
+    _check_logo(publication)
+
+
+def _check_logo(publication: Publication) -> None:
+    """A logo without its size would be shown in any."""
+    if publication.logo_url is None:
+        publication.logo_alt = publication.logo_width = publication.logo_height = None
+    elif publication.logo_width is None or publication.logo_height is None:
+        raise BadInput(
+            "A logo needs its size in pixels, as it is to be shown: --logo-size 240x60",
+            "logo_size",
+        )
 
 
 def _sender(text: str) -> tuple[str, str]:
@@ -194,6 +208,41 @@ def _language(value: Any, field: str) -> str:
     return str(value)
 
 
+def _theme(value: Any, field: str) -> str:
+    if not THEME_NAME.fullmatch(str(value)):
+        raise BadInput(f"{field} must be the name of a theme, such as {DEFAULT_THEME}.", field)
+    return str(value)
+
+
+def _font(value: Any, field: str) -> str | None:
+    if not value:
+        return None
+    if value not in FONTS:
+        raise BadInput(f"{field} must be one of: {', '.join(FONTS)}.", field)
+    return str(value)
+
+
+def _picture_url(value: Any, field: str) -> str | None:
+    if not value:
+        return None
+    url = _url(value, field)
+    if not url.lower().startswith("https://"):
+        raise BadInput(
+            f"{field} must begin with https://: mail programs load no picture from elsewhere.",
+            field,
+        )
+    return url
+
+
+def _within(allowed: range, value: Any, field: str) -> int:
+    if int(value) not in allowed:
+        raise BadInput(
+            f"{field} must be {allowed.start} to {allowed.stop - 1} pixels, as it is to be shown.",
+            field,
+        )
+    return int(value)
+
+
 def _choice(value: Any, _field: str) -> bool:
     return bool(value)
 
@@ -209,6 +258,13 @@ _CHECKS = {
     "consent_wording": lambda value, _field: check_wording(str(value)) if value else None,
     "language": _language,
     "accent_color": _color,
+    "theme": _theme,
+    "heading_font": _font,
+    "text_font": _font,
+    "logo_url": _picture_url,
+    "logo_alt": lambda value, field: _line(value, field) if value else None,
+    "logo_width": lambda value, field: _within(LOGO_WIDTHS, value, field),
+    "logo_height": lambda value, field: _within(LOGO_HEIGHTS, value, field),
     "sends_welcome": _choice,
     "sends_goodbye": _choice,
 }
