@@ -1,0 +1,45 @@
+"""The gate: what keeps a digest from being approved or sent."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+from newsletter.digests.check.finding import Finding, Level
+from newsletter.errors import BadInput, NewsletterError
+
+
+class NotFit(NewsletterError):
+    """The digest has errors that nobody has said to let pass; names them and the cure.
+
+    findings: the errors that stop it.
+    """
+
+    exit_code = 8
+
+    def __init__(self, digest_id: int, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        names = " ".join(dict.fromkeys(f"--force {each.rule.name}" for each in self.findings))
+        super().__init__(
+            f"Digest {digest_id} is not fit to be sent. See: newsletter digest check {digest_id}\n"
+            f"To let it pass as it is: {names}"
+        )
+
+
+def demand(digest_id: int, findings: Iterable[Finding], forced: Collection[str] = ()) -> None:
+    """Raises NotFit when there are errors but for those whose rules are named in `forced`."""
+    stopping = [
+        each for each in findings if each.rule.level == Level.ERROR and each.rule.name not in forced
+    ]
+    if stopping:
+        raise NotFit(digest_id, stopping)
+
+
+def known(names: Iterable[str], all_names: Collection[str]) -> frozenset[str]:
+    """`names` of rules as a set. Raises BadInput for one that is none, with the nearest one."""
+    found = frozenset(names)
+    for name in sorted(found - set(all_names)):
+        near = difflib.get_close_matches(name, all_names, 1)
+        hint = f"; did you mean {near[0]}?" if near else "; newsletter digest check shows them."
+        raise BadInput(f"There is no check {name}{hint}", "force")
+    return found
