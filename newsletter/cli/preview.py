@@ -39,7 +39,12 @@ def preview(*, digest_id: int, out: Path | None, show: bool) -> None:
     with installation.opened() as here, store.reading(here.engine) as session:
         digest = find(session, digest_id)
         base_url = here.settings.base_url
-        letter = story.letter(session, digest, base_url=base_url)
+        letter = story.letter(
+            session,
+            digest,
+            base_url=base_url,
+            templates_folder=here.settings.templates_folder,
+        )
         note = digest.frozen.get("checkpoint") if digest.frozen else checkpoint.newest(session)
         raw = build(letter, _headers(digest, base_url, note))
     if out is None and not show:

@@ -40,7 +40,11 @@ def test(ctx: click.Context, *, digest_id: int, address: str, as_json: bool) -> 
             digest = find(session, digest_id)
             base_url = here.settings.base_url
             frozen = digest.frozen or frozen_now(
-                session, digest, base_url=base_url, checkpoint=note
+                session,
+                digest,
+                base_url=base_url,
+                checkpoint=note,
+                templates_folder=here.settings.templates_folder,
             )
             made = queue.test(session, digest, to, installation.now(), frozen=frozen)
         try:

@@ -16,12 +16,17 @@ NAME = "Ada Lovelace"
 ADDRESS = "ada@example.org"
 
 
-def letter(session: Session, digest: Digest, *, base_url: str) -> Letter:
+def letter(
+    session: Session, digest: Digest, *, base_url: str, templates_folder: str | None = None
+) -> Letter:
     """The letter of `digest`, frozen or still a draft, to an invented reader.
 
     base_url: the installation's public address; the reader's own links under it lead nowhere.
+    templates_folder: where the operator's own templates lie.
     """
-    frozen: Any = digest.frozen or frozen_now(session, digest, base_url=base_url)
+    frozen: Any = digest.frozen or frozen_now(
+        session, digest, base_url=base_url, templates_folder=templates_folder
+    )
     return fill(
         frozen,
         {

@@ -17,6 +17,7 @@ class Origin:
     confirm_days, access_minutes: how long these links are good for, as the letters say it.
     idempotency_header: the field by which the relay knows a mail again, if it does.
     feedback_sender_id: the last part of Feedback-ID; None for one made of the host's name.
+    templates_folder: where the operator's own templates lie, if there are any.
     """
 
     links: Links
@@ -26,6 +27,7 @@ class Origin:
     access_minutes: float = 60
     idempotency_header: str | None = None
     feedback_sender_id: str | None = None
+    templates_folder: str | None = None
 
     @property
     def host(self) -> str:

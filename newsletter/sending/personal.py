@@ -115,7 +115,7 @@ def _own_letter(row: _Row, name: LetterName, origin: Origin) -> tuple[Letter, st
         "good_for_minutes": origin.access_minutes,
     }
     language = row.subscriber.language
-    return templates.render(name, language, values), language
+    return templates.render(name, language, values, origin.templates_folder), language
 
 
 def _links(row: _Row, name: LetterName, links: Links) -> dict[str, str]:

@@ -84,6 +84,7 @@ class Job:
             access_minutes=settings.access_minutes,
             idempotency_header=settings.idempotency_header,
             feedback_sender_id=settings.feedback_sender_id,
+            templates_folder=settings.templates_folder,
         )
 
     @property
