@@ -18,6 +18,7 @@ from newsletter.fetch.client import (
     post_form,
 )
 from newsletter.fetch.guard import addresses_of, is_public
+from newsletter.fetch.seen import Seen, look_at
 
 __all__ = [
     "MAX_REDIRECTS",
@@ -26,8 +27,10 @@ __all__ = [
     "FetchError",
     "Fetched",
     "Reach",
+    "Seen",
     "addresses_of",
     "get",
     "is_public",
+    "look_at",
     "post_form",
 ]

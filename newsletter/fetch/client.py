@@ -23,6 +23,7 @@ _AGENT = f"newsletter/{__version__}"
 # RFC 9110 §15.4: from now on the other address is the one.
 _PERMANENT = (301, 308)
 _LONGEST_VALIDATOR = 500
+_FIRST_ERROR = 400
 
 
 class FetchError(NewsletterError):
@@ -133,6 +134,22 @@ def post_form(
     return _ask(request, reach, follow=0, wanted=False)
 
 
+def status_of(url: str, *, reach: Reach) -> int:
+    """The status that `url` answers in the end, redirects followed; no body is read.
+
+    HEAD asks for it, and where that gives an error GET, since some servers only know the one.
+
+    Raises FetchError without an answer.
+    """
+    status = 0
+    for method in ("HEAD", "GET"):
+        request = httpx.Request(method, _checked(url), headers=_headers())
+        status = _ask(request, reach, follow=MAX_REDIRECTS, wanted=False, reads_body=False).status
+        if status < _FIRST_ERROR:
+            break
+    return status
+
+
 def _headers() -> dict[str, str]:
     return {"User-Agent": _AGENT, "Accept": "*/*", "Accept-Encoding": "gzip"}
 
@@ -149,7 +166,9 @@ def _checked(url: str | httpx.URL) -> httpx.URL:
     return parsed
 
 
-def _ask(request: httpx.Request, reach: Reach, *, follow: int, wanted: bool) -> Fetched:
+def _ask(
+    request: httpx.Request, reach: Reach, *, follow: int, wanted: bool, reads_body: bool = True
+) -> Fetched:
     """wanted: only an answer that is a success will do (or one that nothing changed)."""
     guard = Guard(
         reach.timeout,
@@ -162,7 +181,8 @@ def _ask(request: httpx.Request, reach: Reach, *, follow: int, wanted: bool) -> 
         with httpx.Client(
             transport=_Transport(guard), trust_env=False, timeout=guard.timeout
         ) as client:
-            return _follow(client, request, reach.limit, follow=follow, wanted=wanted)
+            limit = reach.limit if reads_body else None
+            return _follow(client, request, limit, follow=follow, wanted=wanted)
     except Forbidden as error:
         raise FetchError(f"{shown} is not read: {error}.") from error
     except (httpx.TimeoutException, httpcore.TimeoutException) as error:
@@ -176,8 +196,9 @@ def _ask(request: httpx.Request, reach: Reach, *, follow: int, wanted: bool) -> 
 
 
 def _follow(
-    client: httpx.Client, request: httpx.Request, limit: int, *, follow: int, wanted: bool
+    client: httpx.Client, request: httpx.Request, limit: int | None, *, follow: int, wanted: bool
 ) -> Fetched:
+    """limit: bytes of the body; None leaves it unread."""
     first = request.url
     permanent = True
     for _ in range(follow + 1):
@@ -195,7 +216,7 @@ def _follow(
     raise Forbidden(f"it redirects more than {follow} times")
 
 
-def _answer(response: httpx.Response, limit: int, moved: str, *, wanted: bool) -> Fetched:
+def _answer(response: httpx.Response, limit: int | None, moved: str, *, wanted: bool) -> Fetched:
     status = response.status_code
     asked = response.request.headers
     is_same = status == NOT_MODIFIED and ("If-None-Match" in asked or "If-Modified-Since" in asked)
@@ -206,11 +227,14 @@ def _answer(response: httpx.Response, limit: int, moved: str, *, wanted: bool) -
             retry_after=_retry_after(response.headers.get("Retry-After", "")),
         )
     encoding = response.headers.get("Content-Encoding", "")
+    was_read = (
+        b"" if is_same or limit is None else body.read(response.iter_raw(), encoding, limit=limit)
+    )
     return Fetched(
         url=str(response.url),
         status=status,
         content_type=response.headers.get("Content-Type", ""),
-        body=b"" if is_same else body.read(response.iter_raw(), encoding, limit=limit),
+        body=was_read,
         etag=_validator(response, "ETag"),
         last_modified=_validator(response, "Last-Modified"),
         moved_to=moved,

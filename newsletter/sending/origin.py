@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from newsletter.config import Settings
 from newsletter.links import Links
 
 
@@ -28,6 +29,20 @@ class Origin:
     idempotency_header: str | None = None
     feedback_sender_id: str | None = None
     templates_folder: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Origin:
+        """What the mails of the installation with these settings have in common."""
+        return cls(
+            Links(settings.base_url, tuple(settings.all_secret_keys)),
+            settings.hash_key_bytes,
+            settings.envelope_sender,
+            confirm_days=settings.confirm_days,
+            access_minutes=settings.access_minutes,
+            idempotency_header=settings.idempotency_header,
+            feedback_sender_id=settings.feedback_sender_id,
+            templates_folder=settings.templates_folder,
+        )
 
     @property
     def host(self) -> str:

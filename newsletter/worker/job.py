@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 
 from newsletter import store
 from newsletter.config import Settings
-from newsletter.links import Links
 from newsletter.sending import claim
 from newsletter.sending.journal import Journal
 from newsletter.sending.pace import Retries
@@ -74,18 +73,7 @@ class Job:
     @property
     def origin(self) -> Origin:
         """What the mails of this installation have in common."""
-        settings = self.settings
-        links = Links(settings.base_url, tuple(settings.all_secret_keys))
-        return Origin(
-            links,
-            settings.hash_key_bytes,
-            settings.envelope_sender,
-            confirm_days=settings.confirm_days,
-            access_minutes=settings.access_minutes,
-            idempotency_header=settings.idempotency_header,
-            feedback_sender_id=settings.feedback_sender_id,
-            templates_folder=settings.templates_folder,
-        )
+        return Origin.of(self.settings)
 
     @property
     def journal(self) -> Journal:

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from functools import cached_property
 
 from newsletter.digests.check.document import Document
+from newsletter.store import Publication
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Facts:
     postal_address: str
     language: str
     base_url: str
+
+    @classmethod
+    def of(cls, publication: Publication, base_url: str) -> Facts:
+        """Those of `publication` as it is now."""
+        return cls(publication.title, publication.postal_address, publication.language, base_url)
 
 
 def read(raw: bytes) -> Built:
