@@ -1,34 +1,40 @@
 """The language of what people read: gettext catalogs, chosen by reader, publication or browser.
 
 English is the language of the sources. A further language is a folder
-newsletter/locale/<language>/LC_MESSAGES with a compiled messages.mo; nothing else names it.
+newsletter/locale/<language>/LC_MESSAGES with newsletter.po, which people write, and newsletter.mo,
+which is made of it; nothing else names it. Dates and numbers are written as the CLDR says.
 """
 
 from __future__ import annotations
 
 import gettext
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from babel import Locale, UnknownLocaleError, negotiate_locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_time, get_datetime_format
+from babel.numbers import format_decimal
 
 _CATALOGS = Path(__file__).resolve().parent / "locale"
+_DOMAIN = "newsletter"
 SOURCE_LANGUAGE = "en"
 
 
 @cache
 def languages() -> tuple[str, ...]:
     """The languages that pages and letters can be shown in, English first."""
-    found = sorted(path.parts[-3] for path in _CATALOGS.glob("*/LC_MESSAGES/messages.mo"))
+    found = sorted(path.parts[-3] for path in _CATALOGS.glob(f"*/LC_MESSAGES/{_DOMAIN}.mo"))
     return (SOURCE_LANGUAGE, *(name for name in found if name != SOURCE_LANGUAGE))
 
 
-@cache
+@lru_cache(maxsize=256)
 def translations(language: str) -> gettext.NullTranslations:
-    """The catalog of `language`, with `.gettext` and `.ngettext`; English when there is none."""
-    return gettext.translation("messages", _CATALOGS, [language], fallback=True)
+    """The catalog of `language`, with `.gettext` and `.ngettext`; English when there is none.
+
+    language: a BCP 47 tag; for "de-AT" we have "de".
+    """
+    return gettext.translation(_DOMAIN, _CATALOGS, [choose([language])], fallback=True)
 
 
 def choose(wanted: list[str], default: str = SOURCE_LANGUAGE) -> str:
@@ -49,7 +55,16 @@ def locale_of(language: str) -> Locale:
 def moment(value: datetime | str, language: str) -> str:
     """A moment (or its RFC 3339 form) in UTC, said so, as `language` writes it."""
     parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{format_datetime(parsed, 'd MMMM y, HH:mm', locale=locale_of(language))} UTC"
+    locale = locale_of(language)
+    both = str(get_datetime_format("long", locale))
+    day = format_date(parsed, "long", locale)
+    time = format_time(parsed, "HH:mm", locale=locale)
+    return f"{both.replace('{1}', day).replace('{0}', time)} UTC"
+
+
+def number(value: int, language: str) -> str:
+    """A whole number as `language` groups its digits: 12,345 or 12.345."""
+    return format_decimal(value, locale=locale_of(language))
 
 
 def is_right_to_left(language: str) -> bool:

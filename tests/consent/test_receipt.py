@@ -396,7 +396,7 @@ def test_the_page_has_the_whole_receipt(log: Log) -> None:
     assert text.startswith("<!doctype html>")
     assert "<script" not in text
     assert "I agree to the Privacy Policy of “Field Notes”." in text
-    assert "1 March 2026, 12:05 UTC" in text
+    assert "March 1, 2026, 12:05 UTC" in text
     (target,) = re.findall(r'(?:href|src)="([^"]*)"', text)
     data = base64.b64decode(target.removeprefix("data:application/json;base64,"))
     assert data == receipt.written(made)

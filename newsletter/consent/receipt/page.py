@@ -7,7 +7,6 @@ a link, since whoever wrote it may have written anything.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -61,14 +60,8 @@ def _environment(language: str) -> jinja2.Environment:
         i18n.translations(language), newstyle=True
     )
     environment.policies["ext.i18n.trimmed"] = True
-    environment.filters["moment"] = _moment(language)
-    lang = language if language in i18n.languages() else i18n.SOURCE_LANGUAGE
+    lang = i18n.choose([language])
+    environment.filters["moment"] = lambda value: i18n.moment(value, lang)
+    environment.filters["number"] = lambda value: i18n.number(value, lang)
     environment.globals |= {"lang": lang, "dir": "rtl" if i18n.is_right_to_left(lang) else "ltr"}
     return environment
-
-
-def _moment(language: str) -> Callable[[str], str]:
-    def moment(value: str) -> str:
-        return i18n.moment(value, language)
-
-    return moment
