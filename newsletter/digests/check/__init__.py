@@ -7,7 +7,7 @@ in (`check_answers`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from newsletter.digests.check import (
@@ -26,8 +26,9 @@ from newsletter.digests.check import (
 )
 from newsletter.digests.check.built import Built, Facts, read
 from newsletter.digests.check.finding import Finding, Level, Part, Place, Rule, in_order
-from newsletter.digests.check.gate import NotFit, demand
+from newsletter.digests.check.gate import NotFit, demand, nearest
 from newsletter.digests.check.links import Answer
+from newsletter.errors import BadInput
 
 __all__ = [
     "Answer",
@@ -41,6 +42,7 @@ __all__ = [
     "Rule",
     "check",
     "demand",
+    "known",
     "read",
     "rules",
 ]
@@ -78,3 +80,11 @@ def rules() -> dict[str, Rule]:
     """All rules, by name."""
     found = [rule for family in _FAMILIES for rule in family.RULES]
     return {rule.name: rule for rule in (*found, *features.rules())}
+
+
+def known(names: Iterable[str]) -> frozenset[str]:
+    """`names` of rules as a set. Raises BadInput for one that is none, with the nearest one."""
+    found = frozenset(names)
+    for name in sorted(found - set(rules())):
+        raise BadInput(nearest(name, rules()), "force")
+    return found

@@ -111,6 +111,11 @@ class Document:
         return next(self.all("body"), self.root)
 
     @cached_property
+    def words(self) -> str:
+        """What can be read in the body, in one line."""
+        return self.body.words
+
+    @cached_property
     def style(self) -> str:
         """What stands in all style elements, but those for Outlook alone."""
         return "\n".join(

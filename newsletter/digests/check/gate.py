@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 
 from newsletter.digests.check.finding import Finding, Level
-from newsletter.errors import BadInput, NewsletterError
+from newsletter.errors import NewsletterError
 
 
 class NotFit(NewsletterError):
@@ -35,11 +35,8 @@ def demand(digest_id: int, findings: Iterable[Finding], forced: Collection[str] 
         raise NotFit(digest_id, stopping)
 
 
-def known(names: Iterable[str], all_names: Collection[str]) -> frozenset[str]:
-    """`names` of rules as a set. Raises BadInput for one that is none, with the nearest one."""
-    found = frozenset(names)
-    for name in sorted(found - set(all_names)):
-        near = difflib.get_close_matches(name, all_names, 1)
-        hint = f"; did you mean {near[0]}?" if near else "; newsletter digest check shows them."
-        raise BadInput(f"There is no check {name}{hint}", "force")
-    return found
+def nearest(name: str, names: Collection[str]) -> str:
+    """What to say to somebody who named a check that is none of `names`."""
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]}?" if near else "newsletter digest check shows them."
+    return f"There is no check {name!r}; {hint}"

@@ -49,7 +49,7 @@ def check(built: Built) -> Iterator[Finding]:
         lacking = [s for s in ("width", "height") if not _is_size(picture.attributes.get(s, ""))]
         if lacking:
             yield Finding(SIZE, document.at(picture), f"It has no {' and no '.join(lacking)}.")
-    letters = sum(c.isalnum() for c in document.body.words)
+    letters = sum(c.isalnum() for c in document.words)
     if pictures and letters < _FEWEST_LETTERS:
         yield Finding(ONLY, Place(Part.HTML), f"It has {letters} letters.")
 

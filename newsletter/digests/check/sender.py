@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from newsletter.digests.check.built import Built, Facts
 from newsletter.digests.check.finding import Finding, Part, Place, error, excerpt, warning
+from newsletter.digests.check.words import letters
 
 ADDRESS = error(
     "postal-address",
@@ -34,18 +35,21 @@ RULES = (ADDRESS, LEAVE, NAME, SPELLING)
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 # A shorter name is too like other words.
 _SHORTEST_NAME = 6
+# How alike another spelling is, in all and each of its words.
 _ALIKE = 0.86
+_ALIKE_WORD = 0.7
+_MOST_OFF = 2  # letters
 
 
 def check(built: Built, facts: Facts) -> Iterator[Finding]:
     """In both parts: postal address, unsubscribe link, name; and how the name is written."""
-    html, text = built.document.body.words, built.text
+    html, text = built.document.words, built.text
     alts = " ".join(each.attributes.get("alt", "") for each in built.document.all("img"))
-    address = _letters(facts.postal_address)
+    address = letters(facts.postal_address)
     for part, words in ((Part.HTML, html), (Part.TEXT, text)):
-        if not address or address not in _letters(words):
+        if not address or address not in letters(words):
             yield Finding(ADDRESS, Place(part))
-        if _letters(facts.title) not in _letters(f"{words} {alts}"):
+        if letters(facts.title) not in letters(f"{words} {alts}"):
             yield Finding(NAME, Place(part), f"It is “{facts.title}”.")
     wanted = built.unsubscribe_url
     hrefs = {each.attributes.get("href") for each in built.document.all("a")}
@@ -57,7 +61,7 @@ def check(built: Built, facts: Facts) -> Iterator[Finding]:
 
 
 def _spelling(built: Built, facts: Facts) -> Iterator[Finding]:
-    if len(_letters(facts.title)) < _SHORTEST_NAME:
+    if len(letters(facts.title)) < _SHORTEST_NAME:
         return
     seen: set[str] = set()
     places = [(Place(Part.SUBJECT, None, excerpt(built.subject)), built.subject)]
@@ -77,31 +81,36 @@ def misspelt(line: str, title: str) -> Iterator[str]:
     """Words of `line` that are meant to be `title`, and are written otherwise.
 
     Meant is what begins with a capital as the name does, and is the same but for case, blanks and
-    hyphens, or nearly the same. All in capitals is a way to set a name, not another spelling.
+    hyphens, or nearly the same word by word. All in capitals is a way to set a name, not another
+    spelling.
     """
-    words = list(_WORD.finditer(line))
-    count = len(_WORD.findall(title))
-    wanted = _letters(title)
-    for begin in range(len(words)):
-        for length in range(max(1, count - 1), count + 2):
-            if begin + length > len(words):
+    found = list(_WORD.finditer(line))
+    names = _WORD.findall(title)
+    for begin in range(len(found)):
+        for end in range(begin + max(1, len(names) - 1), begin + len(names) + 2):
+            # Who misspells a name begins it well.
+            if end > len(found) or line[found[begin].start()] != title[0]:
                 break
-            written = line[words[begin].start() : words[begin + length - 1].end()]
-            if _is_otherwise(written, title, wanted, is_whole=length == count):
+            written = line[found[begin].start() : found[end - 1].end()]
+            if _is_otherwise(written, title, names):
                 yield written
 
 
-def _is_otherwise(written: str, title: str, wanted: str, *, is_whole: bool) -> bool:
+def _is_otherwise(written: str, title: str, names: list[str]) -> bool:
     if written in title or title in written or written.isupper():
         return False
-    if title[:1].isupper() and not written[:1].isupper():
-        return False
-    letters = _letters(written)
-    if letters == wanted:
+    plain, wanted = letters(written), letters(title)
+    if plain == wanted:
         return " ".join(written.split()) != title
-    is_near = abs(len(letters) - len(wanted)) <= 2 and is_whole
-    return is_near and difflib.SequenceMatcher(None, letters, wanted).ratio() >= _ALIKE
+    words = _WORD.findall(written)
+    if len(words) != len(names) or _likeness(plain, wanted) < _ALIKE:
+        return False
+    pairs = zip(words, names, strict=True)
+    return all(_likeness(word.casefold(), name.casefold()) >= _ALIKE_WORD for word, name in pairs)
 
 
-def _letters(text: str) -> str:
-    return "".join(c for c in text.casefold() if c.isalnum())
+def _likeness(one: str, other: str) -> float:
+    """How alike two words are, 0 to 1."""
+    if abs(len(one) - len(other)) > _MOST_OFF:
+        return 0
+    return difflib.SequenceMatcher(None, one, other).ratio()

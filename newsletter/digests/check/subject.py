@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from newsletter.digests.check.built import Built
 from newsletter.digests.check.document import Document
 from newsletter.digests.check.finding import Finding, Part, Place, error, excerpt, warning
+from newsletter.digests.check.words import letters
 
 # What mail programs on a desktop show of it; a phone shows half.
 LONGEST = 70
@@ -88,13 +89,9 @@ def _preheader(document: Document, subject: str) -> Iterator[Finding]:
     words = _plain(hidden.children) if hidden is not None else ""
     if hidden is None or not any(c.isalnum() for c in words):
         yield Finding(NO_PREHEADER, Place(Part.HTML, document.line(document.body.start)))
-    elif _letters(words) == _letters(subject):
+    elif letters(words) == letters(subject):
         yield Finding(PREHEADER, document.at(hidden, words))
 
 
 def _plain(children: Sequence[object]) -> str:
     return " ".join(" ".join(c for c in children if isinstance(c, str)).split())
-
-
-def _letters(text: str) -> str:
-    return "".join(c for c in text.casefold() if c.isalnum())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from newsletter.digests.check.built import Built
 from newsletter.digests.check.document import UNREAD, Document, Element
 from newsletter.digests.check.finding import Finding, Part, Place, error, excerpt, warning
+from newsletter.digests.check.words import letters
 
 _TEMPLATE = "See that digest/body.txt shows what digest/body.html does."
 MISSING = error(
@@ -66,7 +67,7 @@ class _Block:
 
 def check(built: Built) -> Iterator[Finding]:
     """Both parts, and one against the other."""
-    has_html = bool(_letters(built.document.body.words))
+    has_html = bool(_letters(built.document.words))
     if not built.text.strip():
         yield Finding(MISSING, Place(Part.TEXT))
     if not has_html:
@@ -80,11 +81,11 @@ def check(built: Built) -> Iterator[Finding]:
 
 def _compared(built: Built) -> Iterator[Finding]:
     document, text = built.document, _letters(built.text)
-    blocks = [(block, letters) for block in _blocks(document) if (letters := block.letters)]
-    missing = [(block, letters) for block, letters in blocks if letters not in text]
-    lost = sum(len(letters) for _, letters in missing)
-    whole = sum(len(letters) for _, letters in blocks)
-    html = "".join(letters for _, letters in blocks)
+    blocks = [(block, said) for block in _blocks(document) if (said := block.letters)]
+    missing = [(block, said) for block, said in blocks if said not in text]
+    lost = sum(len(said) for _, said in missing)
+    whole = sum(len(said) for _, said in blocks)
+    html = "".join(said for _, said in blocks)
     added = sum(len(each) for each in _paragraphs(built.text) if each not in html)
     for count, total, where in (
         (lost, whole, f"of the HTML part's letters {_percent(lost, whole)} are not in it"),
@@ -93,8 +94,8 @@ def _compared(built: Built) -> Iterator[Finding]:
         if count > max(_FEW, total * _OTHER_SHARE):
             yield Finding(OTHER, Place(Part.TEXT), f"{where[0].upper()}{where[1:]}.")
             return
-    for block, letters in missing:
-        if len(letters) >= _SENTENCE and block.linked < len(letters):
+    for block, said in missing:
+        if len(said) >= _SENTENCE and block.linked < len(said):
             yield Finding(LACKS, document.at(block.element, " ".join(block.words)))
 
 
@@ -131,15 +132,15 @@ def _borders(body: Element) -> Iterator[Element | tuple[Element, str]]:
 
 def _paragraphs(text: str) -> Iterator[str]:
     for part in re.split(r"\n\s*\n", text):
-        letters = _letters(re.sub(r"^[> ]+", "", part, flags=re.MULTILINE))
-        if len(letters) >= _SENTENCE:
-            yield letters
+        said = _letters(re.sub(r"^[> ]+", "", part, flags=re.MULTILINE))
+        if len(said) >= _SENTENCE:
+            yield said
 
 
 def _letters(text: str) -> str:
     """Letters and digits alone, in lower case, without addresses and the numbers of links."""
     plain = _REFERENCE.sub("", _ADDRESS.sub("", text))
-    return "".join(c for c in plain.casefold() if c.isalnum())
+    return letters(plain)
 
 
 def _links(built: Built) -> Iterator[Finding]:
@@ -155,7 +156,7 @@ def _links(built: Built) -> Iterator[Finding]:
 
 
 def _lines(built: Built) -> Iterator[Finding]:
-    shown = built.document.body.words
+    shown = built.document.words
     for number, line in enumerate(built.text.split("\n"), 1):
         place = Place(Part.TEXT, number, excerpt(line))
         words = line.lstrip("> ")
