@@ -36,6 +36,7 @@ COMMANDS = {
     "article": Lazy("newsletter.cli.article:article", "What there is to read.", _WRITE),
     "feed": Lazy("newsletter.cli.feed:feed", "Articles that come by themselves.", _WRITE),
     "digest": Lazy("newsletter.cli.digest:digest", "Articles composed into one mailing.", _WRITE),
+    "plan": Lazy("newsletter.cli.plan:plan", "Digests that are composed by themselves.", _WRITE),
     "send": Lazy("newsletter.cli.send:send", "Send an approved digest.", _SEND),
     "pause": Lazy("newsletter.cli.pause:pause", "Hold a digest that is being sent.", _SEND),
     "resume": Lazy("newsletter.cli.pause:resume", "Go on with a paused digest.", _SEND),

@@ -1,6 +1,8 @@
-"""How a digest is named on the command line."""
+"""How a digest is named on the command line, and what is said of it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 from sqlalchemy.orm import Session
@@ -17,3 +19,23 @@ def find(session: Session, digest_id: int) -> Digest:
     if found is None:
         raise NotFound(f"There is no digest {digest_id}. See: newsletter digest list")
     return found
+
+
+def record(each: Digest) -> dict[str, Any]:
+    """What is printed of a digest, by stable names."""
+    return {
+        "id": each.id,
+        "publication": each.publication.slug,
+        "subject": each.subject,
+        "preheader": each.preheader,
+        "intro": each.intro,
+        "outro": each.outro,
+        "length": each.length,
+        "state": each.state,
+        "plan": each.plan_id,
+        "planned_for": each.planned_for,
+        "created_at": each.created_at,
+        "approved_at": each.approved_at,
+        "send_at": each.send_at,
+        "sent_at": each.sent_at,
+    }

@@ -20,6 +20,7 @@ from newsletter.consent.checkpoint_format import Checkpoint
 from newsletter.consent.keyring import Keyring
 from newsletter.consent.ledger import Entry, Ledger, keep
 from newsletter.consent.note import open_note
+from newsletter.digests import plans
 from newsletter.errors import BadNote, ConsentLogError, LogFault
 from newsletter.sending import recover as outbox
 from newsletter.sending import standing
@@ -74,8 +75,8 @@ def recover(*, yes: bool, as_json: bool) -> None:
 
     Stop the service, put the backup in place, and run this. It says what is missing; erases and
     unsubscribes those again who were since the backup; makes mails uncertain that may have left;
-    holds every unfinished digest for your word; and begins a new consent log, whose first event
-    names what was lost. Until then nobody can sign up and nothing is sent.
+    holds every unfinished digest and every plan for your word; and begins a new consent log, whose
+    first event names what was lost. Until then nobody can sign up and nothing is sent.
 
     \b
     newsletter recover
@@ -176,6 +177,7 @@ def _recover(here: installation.Installation, lost: _Lost) -> dict[str, Any]:
         applied = people.apply(session, lost.entries, hash_key=here.hash_key, now=now)
         keep(session, lost.entries)
         held = outbox.hold(session, now=now)
+        off = [each.id for each in plans.hold_all(session, now=now)]
         digests = [
             {"id": each.id, "subject": each.subject, "state": str(each.state)}
             for each in held.digests
@@ -191,6 +193,7 @@ def _recover(here: installation.Installation, lost: _Lost) -> dict[str, Any]:
         "again": asdict(applied),
         "uncertain": held.uncertain,
         "digests": digests,
+        "plans": off,
         "pending": not traces.clean(here.engine, patience=PATIENCE),
     }
 
@@ -221,6 +224,11 @@ def _say_done(done: dict[str, Any]) -> None:
         advice = _ADVICE[DigestState(each["state"])].format(id=each["id"])
         click.echo(
             f"Digest {each['id']} ({output.clean(each['subject'])}) is {each['state']}: {advice}"
+        )
+    for number in done["plans"]:
+        click.echo(
+            f"Plan {number} is off: what it composed since is not known here. To go on with it: "
+            f"newsletter plan edit {number} --on"
         )
     click.echo(f"A new consent log begins, number {done['log']}. Check it, and start the service:")
     click.echo("newsletter consent verify --full")

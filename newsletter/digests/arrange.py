@@ -67,39 +67,54 @@ def arrange(
     Raises BadInput with the option that is wrong.
     """
     found = {entry.article_id: entry for entry in entries}
+    before = [entry.section for entry in found.values()]
     for number in wanted.named:
         found.setdefault(number, Entry(number))
-    _put_under_headings(found, wanted.sections)
+    headings = _put_under_headings(found, wanted.sections)
     _set_lengths(found, wanted)
     _choose_lead(found, wanted.lead, pictured)
-    return sorted(found.values(), key=_Order(found.values(), wanted))
+    return sorted(found.values(), key=_Order(_in_order(before, headings), wanted.named))
 
 
 class _Order:
-    """The place of an entry; entries of one section keep the order in which they came."""
+    """The place of an entry. sections: the headings in their order. named: articles in theirs."""
 
-    def __init__(self, entries: Collection[Entry], wanted: Arrangement) -> None:
-        # Sections that were there stay where they are, new ones follow.
-        self.sections = list(dict.fromkeys(entry.section for entry in entries if entry.section))
-        named = wanted.named
+    def __init__(self, sections: Sequence[str], named: Sequence[int]) -> None:
+        self.sections = {heading: place for place, heading in enumerate(sections, 1)}
         self.within = {number: place for place, number in enumerate(named)}
 
     def __call__(self, entry: Entry) -> tuple[bool, int, int]:
-        section = self.sections.index(entry.section) + 1 if entry.section else 0
+        section = self.sections[entry.section] if entry.section else 0
+        # Those of a section that are not named stay in front, as they came.
         return not entry.is_lead, section, self.within.get(entry.article_id, -1)
+
+
+def _in_order(before: Iterable[str | None], named: Iterable[str | None]) -> list[str]:
+    """The headings: those that were there keep their places, in the order in which they are named;
+    new ones follow.
+    """
+    old = list(dict.fromkeys(heading for heading in before if heading))
+    new = list(dict.fromkeys(heading for heading in named if heading))
+    known = iter([heading for heading in new if heading in old])
+    kept = [next(known) if heading in new else heading for heading in old]
+    return [*kept, *(heading for heading in new if heading not in old)]
 
 
 def _put_under_headings(
     found: dict[int, Entry], sections: Sequence[tuple[str, Sequence[int]]]
-) -> None:
+) -> list[str | None]:
+    """The headings, cleaned."""
+    headings = []
     seen: set[int] = set()
     for heading, numbers in sections:
         words = one_line(heading, name="A heading", field="section", most=MAX_HEADING)
+        headings.append(words)
         for number in numbers:
             if number in seen:
                 raise BadInput(f"Article {number} is in two sections.", "section")
             seen.add(number)
             found[number] = replace(found[number], section=words, is_lead=False)
+    return headings
 
 
 def _set_lengths(found: dict[int, Entry], wanted: Arrangement) -> None:

@@ -41,12 +41,14 @@ class Wanted:
     """Which articles to take.
 
     only_new: nothing that stands in another digest of the publication. since: what came in from
-    that moment on; None for all. tags: only those with one of them, whatever the case of its
-    letters. feeds: only what these feeds brought. most: how many, the newest.
+    that moment on; None for all. published_since: nothing that a feed dates before that. tags: only
+    those with one of them, whatever the case of its letters. feeds: only what these feeds brought.
+    most: how many, the newest.
     """
 
     only_new: bool
     since: datetime | None = None
+    published_since: datetime | None = None
     tags: Sequence[str] = ()
     feeds: Sequence[int] = ()
     most: int = MOST
@@ -114,7 +116,7 @@ def stood_before(session: Session, digest: Digest) -> dict[int, int]:
         .where(DigestArticle.article_id.in_(own), _counts(digest.publication, digest.id))
         .group_by(DigestArticle.article_id)
     )
-    return dict(session.execute(query).tuples().all())
+    return {row[0]: row[1] for row in session.execute(query)}
 
 
 def grouped(
@@ -168,6 +170,9 @@ def _came(publication: Publication, wanted: Wanted) -> ColumnElement[bool]:
         brought.append(FeedArticle.created_at >= wanted.since)
         brought.append(or_(~was_there, Article.published_at >= wanted.since))
         added.append(Article.created_at >= wanted.since)
+    if wanted.published_since is not None:
+        is_undated = Article.published_at.is_(None)
+        brought.append(or_(is_undated, Article.published_at >= wanted.published_since))
     of_feed = exists().where(FeedArticle.feed_id == Feed.id, *brought)
     return of_feed if wanted.feeds else or_(of_feed, and_(*added))
 
@@ -183,7 +188,7 @@ def _by_feed(
         .order_by(Feed.id)
     )
     first: dict[int | None, Feed] = {}
-    for number, feed in session.execute(query).tuples():
+    for number, feed in session.execute(query):
         first.setdefault(number, feed)
     found = [(number, first[number]) for number in ids if number in first]
     found.sort(key=lambda each: each[1].id)

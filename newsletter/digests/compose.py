@@ -15,7 +15,15 @@ from newsletter.digests.oneline import one_line
 from newsletter.errors import BadInput, WrongState
 from newsletter.store import Article, Digest, DigestArticle, DigestState, Publication
 
-__all__ = ["Arrangement", "Length", "content", "edit", "new", "suggested_subject"]
+__all__ = [
+    "Arrangement",
+    "Length",
+    "content",
+    "edit",
+    "new",
+    "suggested_subject",
+    "suggested_subjects",
+]
 
 MAX_SUBJECT = 200
 MAX_PREHEADER = 200
@@ -106,6 +114,17 @@ def suggested_subject(digest: Digest) -> str:
     publication = digest.publication
     titles = [entry.article.title for entry in digest.entries]
     return suggest.subject(titles, language=publication.language) or publication.title
+
+
+def suggested_subjects(digest: Digest, now: datetime) -> list[str]:
+    """Some subjects to choose from, the best first."""
+    publication = digest.publication
+    return suggest.subjects(
+        [entry.article.title for entry in digest.entries],
+        publication=publication.title,
+        on=now.date(),
+        language=publication.language,
+    )
 
 
 def content(_session: Session, digest: Digest) -> Content:

@@ -9,13 +9,14 @@ unique key of plan and time stands against a second digest. Times that were miss
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from newsletter.digests import approve, choose, compose, summary
@@ -87,28 +88,41 @@ def take_by_hand(session: Session, plan: Plan, *, now: datetime) -> Task:
     return Task(plan.id, plan.next_at)
 
 
-def feeds_to_ask(session: Session, task: Task, *, now: datetime, every: timedelta) -> list[Feed]:
-    """The feeds that the plan takes from, without those that were asked just now or keep failing.
+def give_back(session: Session, task: Task) -> None:
+    """Leave a plan that was taken to others, at once."""
+    plan = session.get(Plan, task.plan_id, with_for_update={"of": Plan}, populate_existing=True)
+    if plan is not None and plan.next_at == task.planned_for:
+        plan.taken_until = None
+        session.flush()
 
+
+def feeds_to_ask(
+    session: Session,
+    task: Task,
+    *,
+    besides: Sequence[int] = (),
+    most: int = 8,
+    now: datetime,
+    every: timedelta,
+) -> list[Feed]:
+    """Some of the feeds that the plan takes from and that are to be asked for it.
+
+    Not those that were asked just now, those that keep failing and are not due, and `besides`.
     every: how long until their next turn, which is noted at once: nobody else gets them meanwhile.
     """
     plan = session.get(Plan, task.plan_id)
     if plan is None:
         return []
+    is_stale = func.coalesce(Feed.checked_at, Feed.created_at) <= now - _FRESH
     query = select(Feed).where(
         Feed.publication_id == plan.publication_id,
-        or_(
-            Feed.due_at <= now,
-            (Feed.failures == 0)
-            & Feed.due_at.is_not(None)
-            & (func.coalesce(Feed.checked_at, Feed.created_at) <= now - _FRESH),
-        ),
+        Feed.id.not_in(list(besides)),
+        or_(Feed.due_at <= now, and_(Feed.due_at.is_not(None), Feed.failures == 0, is_stale)),
     )
     if plan.feeds:
         query = query.where(Feed.id.in_([feed.id for feed in plan.feeds]))
-    found = list(
-        session.scalars(query.order_by(Feed.id).with_for_update(skip_locked=True, of=Feed))
-    )
+    query = query.order_by(Feed.id).limit(most).with_for_update(skip_locked=True, of=Feed)
+    found = list(session.scalars(query))
     for feed in found:
         feed.due_at = now + every
     session.flush()
@@ -120,6 +134,7 @@ def find_new(session: Session, plan: Plan) -> choose.Chosen:
     wanted = choose.Wanted(
         only_new=True,
         since=_since(session, plan),
+        published_since=plan.begins_at,
         tags=plan.tags,
         feeds=[feed.id for feed in plan.feeds],
         most=plan.most,
@@ -158,16 +173,32 @@ def carry_out(session: Session, task: Task, *, now: datetime) -> Done:
 
 
 def send_out(
-    session: Session, digest: Digest, *, base_url: str, checkpoint: str | None, now: datetime
+    session: Session,
+    digest: Digest,
+    *,
+    base_url: str,
+    checkpoint: str | None,
+    templates_folder: str | None,
+    demand: Callable[[Digest], None],
+    now: datetime,
 ) -> str | None:
     """Approve what a plan composed, to be sent at once by whoever sends; why not, if not.
 
-    It stays a draft then, and the plan's outcome says why. base_url, checkpoint: as approving
-    takes them.
+    It stays a draft then, and the plan's outcome says why. base_url, checkpoint, templates_folder:
+    as approving takes them. demand: raises one of our errors when what was approved is not fit to
+    be sent.
     """
     try:
         with session.begin_nested():
-            approve.approve(session, digest, base_url=base_url, now=now, checkpoint=checkpoint)
+            approve.approve(
+                session,
+                digest,
+                base_url=base_url,
+                now=now,
+                checkpoint=checkpoint,
+                templates_folder=templates_folder,
+            )
+            demand(digest)
             digest.send_at = now
     except NewsletterError as error:
         plan = session.get_one(Plan, digest.plan_id)

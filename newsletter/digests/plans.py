@@ -131,13 +131,17 @@ def remove(session: Session, plan: Plan) -> None:
     session.flush()
 
 
-def hold_all(session: Session) -> list[Plan]:
-    """Switch off every plan, for a database that may not know what was sent; those that were on."""
-    plans = list(session.scalars(select(Plan).where(Plan.next_at.is_not(None)).with_for_update()))
+def hold_all(session: Session, *, now: datetime) -> list[Plan]:
+    """Switch off every plan, in a database that may not know what was sent; those that were on.
+
+    Switched on again, they begin anew: what feeds date before now is not new to them.
+    """
+    plans = list(session.scalars(select(Plan).order_by(Plan.id).with_for_update()))
+    held = [plan for plan in plans if plan.next_at is not None]
     for plan in plans:
-        plan.next_at = None
+        plan.next_at, plan.begins_at = None, now
     session.flush()
-    return plans
+    return held
 
 
 def _next(session: Session, plan: Plan, now: datetime) -> datetime:

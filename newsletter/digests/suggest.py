@@ -16,17 +16,19 @@ from babel.dates import format_date
 from newsletter.digests import summary
 from newsletter.i18n import locale_of, translations
 
-# Gmail and Outlook show about 60 characters of a subject on a desktop, phones 30 to 40: the first
-# title may be longer, what is added may not make it so.
+# Columns of a subject, such as a desktop shows; a second title is only named when there is room.
 ROOM = 60
-LONGEST = 100
+LONGEST = 70
 PREHEADER = 140
-# What mail programs put before the subject of an answer, in several languages.
+# What mail programs put before the subject of an answer, in several languages: the gate before
+# sending takes it for a trick.
 _ANSWER = re.compile(
-    r"\A(?:(?:re|aw|fwd?|wg|sv|vs|antw|rif|tr|rép|ref|rv|enc|odp|回复|答复|转发)\s*[:：]\s*)+",
+    r"\A(?:(?:re|aw|fwd?|wg|sv|vs|antw|doorst|rif|tr|rép|ref|rv|enc|res|r|i|vb|odp|pd|vl|回复|答复|转发)"
+    r"(?::\s+|：\s*))+",
     re.IGNORECASE,
 )
-_SHOUTED = 12  # letters, from which on capitals are no abbreviation
+_SIGNS = re.compile(r"([!?])[!?]+")
+_SHOUTED = 8  # letters, from which on capitals are no abbreviation
 
 
 def subject(titles: Sequence[str], *, language: str) -> str:
@@ -48,7 +50,9 @@ def subject(titles: Sequence[str], *, language: str) -> str:
     if len(full % values) <= ROOM:
         return full % values
     short = words.ngettext("%(first)s and %(count)s more", "%(first)s and %(count)s more", more + 1)
-    return short % {"first": calm[0], "count": more + 1}
+    rest = len(short % {"first": "", "count": more + 1})
+    first = summary.cut(calm[0], limit=LONGEST - rest)
+    return short % {"first": first, "count": more + 1}
 
 
 def subjects(titles: Sequence[str], *, publication: str, on: date, language: str) -> list[str]:
@@ -57,7 +61,8 @@ def subjects(titles: Sequence[str], *, publication: str, on: date, language: str
     publication: its title. on: the day that the letter is of.
     """
     dated = f"{publication}, {format_date(on, 'long', locale=locale_of(language))}"
-    named = [f"{publication}: {_calm(titles[0])}"] if titles else []
+    room = max(LONGEST - len(publication) - 2, ROOM // 2)
+    named = [f"{publication}: {summary.cut(_calm(each), limit=room)}" for each in titles[:1]]
     found = [subject(titles, language=language), *named, dated]
     return [each for each in dict.fromkeys(found) if each]
 
@@ -93,7 +98,8 @@ def _is_in(title: str, subject: str) -> bool:
 
 def _calm(title: str) -> str:
     """`title` as a subject may say it: no "Re:" in front, not in capitals, not too long."""
-    words = _ANSWER.sub("", " ".join(title.split())) or title
+    words = _SIGNS.sub(r"\1", " ".join(title.split()))
+    words = _ANSWER.sub("", words) or words
     if words.isupper() and sum(c.isalpha() for c in words) >= _SHOUTED:
         words = words.capitalize()
     return summary.cut(words, limit=LONGEST)

@@ -1,4 +1,4 @@
-"""What runs by itself: the send loop, the scheduled digests, the taking back of lost claims."""
+"""What runs by itself: the send loop, the taking back of lost claims, feeds, planned digests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from newsletter.errors import ConfigError
 from newsletter.mail.pool import Pool
 from newsletter.mail.tls import client_context
 from newsletter.worker.loop import Sender
+from newsletter.worker.newsroom import Newsroom, beside
 from newsletter.worker.stopping import Stop, stop_on_signals
 
-__all__ = ["Sender", "Stop", "run_worker", "smtp_pool", "stop_on_signals"]
+__all__ = ["Newsroom", "Sender", "Stop", "run_worker", "smtp_pool", "stop_on_signals"]
 
 
 def smtp_pool(settings: Settings) -> Callable[[], Pool]:
@@ -41,8 +42,10 @@ def smtp_pool(settings: Settings) -> Callable[[], Pool]:
 
 
 def run_worker(engine: Engine, settings: Settings, stop: threading.Event) -> None:
-    """Send what there is to send until `stop` is set; then what is in flight is finished.
+    """Send, read feeds and carry out plans until `stop` is set; what is in flight is finished then.
 
     Raises whatever ended it otherwise: a worker that cannot work says so instead of idling.
     """
-    Sender(engine, settings, smtp_pool(settings)).run(stop)
+    sender = Sender(engine, settings, smtp_pool(settings))
+    with beside(Newsroom(engine, settings), stop):
+        sender.run(stop)

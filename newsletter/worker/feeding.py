@@ -6,7 +6,7 @@ slow server holds up nobody else's; what goes wrong with one is noted with it, f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -73,14 +73,22 @@ def look_at(
             yield look.result()
 
 
-def look_at_due(write: Write, settings: Settings, now: Callable[[], datetime]) -> list[Look]:
+def look_at_due(
+    write: Write, settings: Settings, now: Callable[[], datetime], *, most: int = 50
+) -> list[Look]:
     """The same with the feeds whose turn it is; none of them is asked twice, by whomever.
 
-    The log says what came of each.
+    most: so many of them. The log says what came of each.
     """
+    every = timedelta(seconds=settings.feed_every)
     with write() as session:
-        chosen = feeds.due(session, now(), every=timedelta(seconds=settings.feed_every))
-    looks = list(look_at(chosen, write, settings, now))
+        chosen = feeds.due(session, now(), every=every, limit=most)
+    return told(look_at(chosen, write, settings, now))
+
+
+def told(looks: Iterable[Look]) -> list[Look]:
+    """`looks` when all are done, after each was told in the log."""
+    looks = list(looks)
     for look in looks:
         if look.tally is None:
             log.warning("feed_failed", feed=look.feed_id)

@@ -20,7 +20,6 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from newsletter.config import Settings
-from newsletter.consent.keyring import Keyring
 from newsletter.mail import dkim_key
 from newsletter.mail.dkim import Signer
 from newsletter.mail.pool import Pool
@@ -182,12 +181,7 @@ class Sender:
             owner=public_id(),
             scope=scope,
             relay=self._relay,
-            watch=Watch(
-                Keyring.of(self._settings),
-                self._settings.checkpoint_every,
-                lambda: standing.check_files(self._engine, self._settings),
-                lambda now: standing.verify(self._engine, self._settings, now=now),
-            ),
+            watch=Watch.of(self._engine, self._settings),
             clock=self._clock,
             ended=lambda: stop.is_set() or self._ending.is_set(),
             hurries=lambda: isinstance(stop, Stop) and stop.at_once.is_set(),

@@ -16,11 +16,14 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 import structlog
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from newsletter.config import Settings
 from newsletter.consent import checkpoint
 from newsletter.consent.keyring import Keyring
 from newsletter.errors import ConfigError, LogFault, NewsletterError
+from newsletter.sending import standing
 
 log = structlog.get_logger()
 
@@ -51,6 +54,16 @@ class Watch:
         self._signed_at = float("-inf")
         self.stands_still = threading.Event()
         self.fault: NewsletterError | None = None
+
+    @classmethod
+    def of(cls, engine: Engine, settings: Settings) -> Watch:
+        """What a process with these settings knows of the log in this database."""
+        return cls(
+            Keyring.of(settings),
+            settings.checkpoint_every,
+            lambda: standing.check_files(engine, settings),
+            lambda now: standing.verify(engine, settings, now=now),
+        )
 
     def look(self, read: Open, write: Open) -> None:
         """See how the log is; a database that is not the one signed for is halted."""
