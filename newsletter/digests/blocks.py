@@ -20,7 +20,7 @@ _MAX_LEVELS = 8
 _MAX_COLUMNS = 20
 _HEADINGS = {"h3", "h4", "h5", "h6"}
 _LISTS = {"ul": "bullet_list", "ol": "ordered_list"}
-_LEVELS = {**_LISTS, "li": "list_item", "blockquote": "blockquote"}
+_LEVELS = {**_LISTS, "li": "list_item", "dd": "dd", "dl": "dl", "blockquote": "blockquote"}
 _TABLE = {"table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption"}
 
 
@@ -56,6 +56,7 @@ class _Reader:
         self.ignored: list[str] = []  # those that are too deep
         self.heading = ""
         self.is_caption = False
+        self.is_term = False
         self.pre: list[str] | None = None
         self.tables = 0
         self.rows: list[_Row] = []
@@ -72,6 +73,8 @@ class _Reader:
     def add(self, token: Token) -> None:
         target = self.inline
         if self.tables and not self.heading:
+            if token.content == " " and not (self.rows and self.rows[-1].cells):
+                return
             if not self.rows:
                 self.rows.append(_Row())
             if not self.rows[-1].cells:
@@ -109,6 +112,7 @@ class _Reader:
     def open_block(self, name: str, attributes: dict[str, str]) -> None:
         self.flush()
         self.is_caption = self.is_caption or name == "figcaption"
+        self.is_term = name == "dt"
         if name in _HEADINGS:
             self.heading = name
         elif name == "hr":
@@ -140,6 +144,7 @@ class _Reader:
             self.flush()
             self.heading = "" if name in _HEADINGS else self.heading
             self.is_caption = self.is_caption and name != "figcaption"
+            self.is_term = self.is_term and name != "dt"
             if name == "pre" and self.pre is not None:
                 code, self.pre = "".join(self.pre).strip("\n"), None
                 self.tokens.append(Token("fence", "code", 0, content=code))
@@ -165,11 +170,13 @@ class _Reader:
             self.emit("heading", self.heading, inline)
         elif self.is_caption:
             self.emit("aside", "p", inline)
+        elif self.is_term:
+            self.emit("dt", "dt", inline)
         else:
             self.paragraph(inline)
 
     def paragraph(self, inline: list[Token]) -> None:
-        is_item = bool(self.levels) and self.levels[-1] == "li"
+        is_item = bool(self.levels) and self.levels[-1] in ("li", "dd")
         if is_item and self.first is not None:
             self.first.hidden = False
         closing = self.emit("paragraph", "p", inline)

@@ -1,6 +1,7 @@
 """Markdown becomes HTML for the letter and text for its text part, out of one token stream.
 
-CommonMark with tables, strikethrough, footnotes and bare web addresses as links. HTML in the
+CommonMark with tables, strikethrough, footnotes, lists of tasks and of definitions, and bare web
+addresses as links. HTML in the
 source is allowed and cleaned. Whatever an article holds, the result is safe to put into a page, and
 it is ready within a second: an article that would take longer is refused, with the reason.
 """
@@ -16,6 +17,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock
 from markdown_it.token import Token
+from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 
 from newsletter.digests import plaintext, rawhtml
@@ -46,6 +48,7 @@ _TOO_DENSE = "The text has more markup than an article needs."
 _MAX_TOKENS = 2 * MAX_MARKS
 _BARE_ADDRESS = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 _PUNCTUATION = ".,;:!?'*_~"
+_TASK = re.compile(r"\[([ xX])\]\s+(?=\S)")
 _ALIGN = re.compile(r"text-align:(left|right|center)")
 
 
@@ -92,7 +95,7 @@ def opening(source: str, *, limit: int = 280) -> str:
 @cache
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})
-    parser.enable(["table", "strikethrough"]).use(footnote_plugin)
+    parser.enable(["table", "strikethrough"]).use(footnote_plugin).use(deflist_plugin)
     # Footnotes without anchors: several articles stand in one letter, and mail programs do not
     # jump to anchors anyway.
     everywhere = ["paragraph", "reference", "blockquote", "list"]
@@ -140,6 +143,7 @@ def _parse(source: str, base_url: str | None) -> _Parsed:
         raise BadInput(_TOO_DENSE, "body")
     for token in tokens:
         _settle(token, base_url)
+    _mark_tasks(tokens)
     return _Parsed(tokens, env)
 
 
@@ -155,6 +159,23 @@ def _settle(token: Token, base_url: str | None) -> None:
             token.attrs["align"] = align[1]
     elif token.type == "inline":
         token.children = _settle_inline(token.children or [], base_url)
+
+
+def _mark_tasks(tokens: list[Token]) -> None:
+    """Items that begin with [ ] or [x] get a box, and their lists a class that takes the bullet."""
+    lists: list[Token] = []
+    for item, inner, inline in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if item.type in ("bullet_list_open", "ordered_list_open"):
+            lists.append(item)
+        elif item.type in ("bullet_list_close", "ordered_list_close"):
+            lists.pop()
+        elif item.type == "list_item_open" and inner.type == "paragraph_open":
+            first = inline.children[0] if inline.children else None
+            found = _TASK.match(first.content) if first and first.type == "text" else None
+            if first and found:
+                first.content = f"{rawhtml.box(found[1] != ' ')} {first.content[found.end() :]}"
+                if lists[-1].tag == "ul":
+                    lists[-1].attrs["class"] = rawhtml.TASKS
 
 
 def _settle_inline(tokens: list[Token], base_url: str | None) -> list[Token]:

@@ -1,13 +1,12 @@
 """The text part of a letter, written from Markdown's tokens, never scraped out of HTML.
 
 At most 72 columns, but addresses whole; links as [1] with their list at the end; quotes behind
-"> ", code indented, tables in columns where they fit.
+"> ", definitions and code indented, tables in columns where they fit.
 """
 
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,10 +14,11 @@ from markdown_it.token import Token
 
 from newsletter.digests import summary
 from newsletter.digests.words import PARAGRAPH, Inline, Links
+from newsletter.mail import columns
 
 WIDTH = 72  # RFC 3676 §4.1 asks for lines under 78 that a quote mark or two do not push over it
 _NARROWEST = 24
-_SPACES = re.compile(r"[ \t\r\f\v]+")
+_INDENT = "    "
 
 
 @dataclass
@@ -52,13 +52,7 @@ def opening(tokens: Iterable[Token], *, limit: int) -> str:
 
 def wrap(words: str) -> str:
     """One paragraph of plain words in lines of at most 72 columns."""
-    return "\n".join(_lines(words, WIDTH))
-
-
-def _lines(words: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        _SPACES.sub(" ", words).strip(), width, break_long_words=False, break_on_hyphens=False
-    )
+    return "\n".join(columns.lines(words, WIDTH))
 
 
 def _prose(tokens: Iterable[Token], *, enough: int) -> Iterator[str]:
@@ -94,7 +88,7 @@ class _Writer:
         if kind == "inline":
             self.inline(token)
         elif kind in ("fence", "code_block"):
-            self.write([f"    {line}" for line in token.content.rstrip("\n").split("\n")])
+            self.write([f"{_INDENT}{line}" for line in token.content.rstrip("\n").split("\n")])
             self.gap = True
         elif kind == "html_block":
             inline = Inline(self.links)
@@ -130,18 +124,21 @@ class _Writer:
                 mark = f"{number}. "
                 self.numbers[-1] = number + 1
             self.levels.append(_Level(mark, " " * len(mark)))
-        elif kind == "footnote_block_open":
+        elif kind in ("footnote_block_open", "dl_close"):
             self.gap = True
+        elif kind == "dd_open":
+            self.gap = False
+            self.levels.append(_Level(_INDENT, _INDENT))
         elif kind == "footnote_open":
             mark = f"[*{token.meta['id'] + 1}] "
             self.levels.append(_Level(mark, " " * len(mark)))
-        elif kind in ("blockquote_close", "list_item_close", "footnote_close"):
+        elif kind in ("blockquote_close", "list_item_close", "footnote_close", "dd_close"):
             level = self.levels.pop()
             if not level.used and kind == "list_item_close":
                 self.levels.append(level)
                 self.write([""])
                 self.levels.pop()
-            self.gap = self.gap or kind == "blockquote_close"
+            self.gap = self.gap or kind in ("blockquote_close", "dd_close")
         elif kind in ("bullet_list_close", "ordered_list_close"):
             self.numbers.pop()
             # A list inside a tight one does not part the items around it.
@@ -155,7 +152,8 @@ class _Writer:
         elif self.heading:
             lines = self.wrapped(" ".join(words.split()))
             underlined = self.heading in ("h3", "h4") and lines
-            self.write([*lines, "-" * max(map(len, lines))] if underlined else lines)
+            line = "-" * max(map(columns.width, lines), default=0)
+            self.write([*lines, line] if underlined else lines)
             self.gap = True
         else:
             self.paragraphs(words, gap=False)
@@ -200,7 +198,7 @@ class _Writer:
         return max(_NARROWEST, WIDTH - sum(len(level.rest) for level in self.levels))
 
     def wrapped(self, words: str) -> list[str]:
-        return _lines(words, self.room())
+        return columns.lines(words, self.room())
 
     def write(self, lines: list[str]) -> None:
         if self.gap and self.lines:
@@ -223,11 +221,17 @@ class _Writer:
 def _columns(table: _Table, room: int) -> list[str]:
     """The table in columns of equal width; empty when they do not fit into `room`."""
     rows = [table.head, *table.rows]
-    widths = [max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(len(rows[0]))]
+    widths = [
+        max(columns.width(row[i]) if i < len(row) else 0 for row in rows)
+        for i in range(len(rows[0]))
+    ]
     if sum(widths) + 2 * (len(widths) - 1) > room:
         return []
     written = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
+        "  ".join(
+            cell + " " * (width - columns.width(cell))
+            for cell, width in zip(row, widths, strict=False)
+        ).rstrip()
         for row in rows
     ]
     return [written[0], "  ".join("-" * width for width in widths), *written[1:]]

@@ -39,6 +39,8 @@ TAGS = {
     *("abbr", "b", "br", "cite", "code", "del", "em", "i", "ins", "kbd", "mark", "q", "s", "samp"),
     *("small", "span", "strong", "sub", "sup", "u", "var"),
 }
+# The class of a list of tasks: each item has a box, and needs no bullet.
+TASKS = "tasks"
 VOID = {"br", "hr", "img"}
 
 _NUMERIC = {"width", "height", "colspan", "rowspan", "start"}
@@ -125,7 +127,7 @@ def _tag(found: re.Match[str], base_url: str | None) -> str:
     closing, name = found[1], found[2].lower()
     name = HEADINGS.get(name, name)
     if name not in TAGS or (closing and name in VOID):
-        return ""
+        return _box_of(found[3]) if name == "input" else ""
     if closing:
         return f"</{name}>"
     if not found[3] and name != "img":
@@ -143,8 +145,21 @@ def _tag(found: re.Match[str], base_url: str | None) -> str:
     }
     if name == "img" and "src" not in kept:
         return ""
+    if name == "ul" and "task" in given.get("class", ""):  # GitHub, GitLab, Gitea, Pandoc
+        kept["class"] = TASKS
     written = "".join(f' {key}="{html.escape(value)}"' for key, value in kept.items())
     return f"<{name}{written}>"
+
+
+def box(is_done: bool) -> str:
+    """The sign before a task."""
+    return "☑" if is_done else "☐"
+
+
+def _box_of(text: str) -> str:
+    """What a box to tick becomes, which no letter can have; other fields become nothing."""
+    given = attributes(text)
+    return f"{box('checked' in given)} " if given.get("type", "").lower() == "checkbox" else ""
 
 
 def _is_tracker(image: dict[str, str]) -> bool:
@@ -257,6 +272,7 @@ def clean(markup: str) -> str:
             url_schemes={"http", "https", "mailto"},
             url_relative="deny",
             link_rel=None,
+            tag_attribute_values={"ul": {"class": {TASKS}}},
         )
         if cleaned == markup:
             return cleaned
