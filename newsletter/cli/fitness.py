@@ -95,9 +95,14 @@ def demand(
     Raises NotFit when there is an error that `forced` does not name.
     """
     checked = look_at(here, session, digest)
+    show(checked)
+    check.demand(digest.id, checked.findings, forced)
+
+
+def show(checked: Checked) -> None:
+    """What was found, on standard error: a command that does something else tells it beside."""
     for line in lines(checked.findings):
         click.echo(line, err=True)
-    check.demand(digest.id, checked.findings, forced)
 
 
 def lines(findings: Iterable[check.Finding]) -> Iterator[str]:

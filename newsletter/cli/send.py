@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from newsletter import logs, store
-from newsletter.cli import display, installation, output, picture
+from newsletter.cli import display, fitness, installation, output, picture
 from newsletter.cli.group import NOT_DELIVERED, STANDS_STILL
 from newsletter.cli.naming import digest_argument, find
 from newsletter.cli.picture import Look, Rate
@@ -53,17 +53,26 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
     help="Leave it to a worker at that time: ISO 8601 or 'YYYY-MM-DD HH:MM'.",
 )
 @click.option("--wait", is_flag=True, help="Stay until the mails that were put off are out too.")
+@fitness.force_option
 @output.json_option
 def send(
-    *, digest_id: int, dry_run: bool, leave: bool, at: datetime | None, wait: bool, as_json: bool
+    *,
+    digest_id: int,
+    dry_run: bool,
+    leave: bool,
+    at: datetime | None,
+    wait: bool,
+    forced: frozenset[str],
+    as_json: bool,
 ) -> None:
     """Send an approved digest, with a progress bar, until only mails that were put off are left.
 
     Nobody gets it twice: a second send goes on with what is left, and other workers may help. Exit
     code 0 when every mail was accepted or skipped with a reason, 3 when some are not out, failed or
     uncertain; 4, and nothing is sent, when the consent log has a fault; 7 when the relay refused
-    what is no single reader's matter, and the digest waits for you. Ctrl-C stops cleanly, the same
-    command goes on; a second Ctrl-C does not wait for the relay's last answers.
+    what is no single reader's matter, and the digest waits for you; 8, and nothing is sent, when
+    digest check finds an error. Ctrl-C stops cleanly, the same command goes on; a second Ctrl-C
+    does not wait for the relay's last answers.
 
     \b
     newsletter send 7 --dry-run
@@ -79,14 +88,17 @@ def send(
         if dry_run:
             _say_audience(here, digest_id, as_json=as_json)
         elif leave or at is not None:
-            _leave_to_worker(here, digest_id, at, as_json=as_json)
+            _leave_to_worker(here, digest_id, forced, at, as_json=as_json)
         else:
-            _send_now(here, digest_id, wait=wait, as_json=as_json)
+            _send_now(here, digest_id, forced, wait=wait, as_json=as_json)
 
 
 def _say_audience(here: installation.Installation, digest_id: int, *, as_json: bool) -> None:
     with store.reading(here.engine) as session:
-        found = audience.count(session, find(session, digest_id), hash_key=here.hash_key)
+        digest = find(session, digest_id)
+        found = audience.count(session, digest, hash_key=here.hash_key)
+        if digest.state == store.DigestState.APPROVED:
+            fitness.show(fitness.look_at(here, session, digest))
     record = {"digest": digest_id, "receivers": found.receivers, "excluded": found.excluded}
     if not as_json:
         record["excluded"] = found.excluded or "nobody"
@@ -94,10 +106,15 @@ def _say_audience(here: installation.Installation, digest_id: int, *, as_json: b
 
 
 def _leave_to_worker(
-    here: installation.Installation, digest_id: int, at: datetime | None, *, as_json: bool
+    here: installation.Installation,
+    digest_id: int,
+    forced: frozenset[str],
+    at: datetime | None,
+    *,
+    as_json: bool,
 ) -> None:
     signed(here)
-    _begin(here, digest_id, at)
+    _begin(here, digest_id, forced, at)
     with store.reading(here.engine) as session:
         state = find(session, digest_id).state
         has_worker = beat.alive(session) > 0
@@ -115,8 +132,19 @@ def _leave_to_worker(
         )
 
 
-def _begin(here: installation.Installation, digest_id: int, at: datetime | None = None) -> None:
-    """Raises StandsStill for a digest that was paused, but not by an operator."""
+def _begin(
+    here: installation.Installation,
+    digest_id: int,
+    forced: frozenset[str],
+    at: datetime | None = None,
+) -> None:
+    """Raises NotFit for a digest that has not begun and has an error that `forced` does not name,
+    StandsStill for one that was paused, but not by an operator.
+    """
+    with store.reading(here.engine) as session:
+        digest = find(session, digest_id)
+        if digest.state == store.DigestState.APPROVED:
+            fitness.demand(here, session, digest, forced)
     with store.transaction(here.engine) as session:
         digest = find(session, digest_id)
         if digest.state == store.DigestState.PAUSED and digest.pause_reason:
@@ -128,12 +156,17 @@ def _begin(here: installation.Installation, digest_id: int, at: datetime | None 
 
 
 def _send_now(
-    here: installation.Installation, digest_id: int, *, wait: bool, as_json: bool
+    here: installation.Installation,
+    digest_id: int,
+    forced: frozenset[str],
+    *,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     logs.configure_beside_a_person(here.settings.log_level)
     pool = smtp_pool(here.settings)
     signed(here)
-    _begin(here, digest_id)
+    _begin(here, digest_id, forced)
     with store.reading(here.engine) as session:
         expected = audience.not_queued_yet(session, find(session, digest_id))
         expected += status.of_digest(session, digest_id)["total"]
