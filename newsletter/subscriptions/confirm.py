@@ -39,6 +39,7 @@ class View:
     """What the confirm page shows.
 
     current: the link still counts. is_former: it belongs to an earlier request, ended since.
+    language: in which the person signed up.
     """
 
     publication: Publication
@@ -46,6 +47,7 @@ class View:
     state: str
     current: bool
     is_former: bool
+    language: str
 
 
 def look(session: Session, delivery_id: str) -> View | None:
@@ -206,4 +208,5 @@ def _view(delivery: Delivery, subscription: Subscription) -> View:
         subscription.state,
         _is_current(delivery, subscription),
         _is_former(delivery, subscription),
+        subscription.subscriber.language,
     )

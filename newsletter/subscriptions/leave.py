@@ -27,11 +27,12 @@ _ALIVE = (SubscriptionState.PENDING, SubscriptionState.CONFIRMED)
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows about the subscription that a link names."""
+    """What the page shows about the subscription that a link names; language: the reader's."""
 
     publication: Publication
     address: str
     state: str
+    language: str
 
 
 def look(session: Session, subscription_id: str) -> View | None:
@@ -145,4 +146,7 @@ def end(
 
 
 def _view(subscription: Subscription) -> View:
-    return View(subscription.publication, subscription.subscriber.address, subscription.state)
+    subscriber = subscription.subscriber
+    return View(
+        subscription.publication, subscriber.address, subscription.state, subscriber.language
+    )

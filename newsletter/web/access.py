@@ -21,7 +21,7 @@ from newsletter.web.limits import Limits
 from newsletter.web.linked import Named, named
 from newsletter.web.pages import page
 from newsletter.web.preferences import look_of
-from newsletter.web.site import database, keep_ledger, now, site
+from newsletter.web.site import database, keep_ledger, now, reading, site
 
 # What the page's buttons ask for, and the name and kind of the file that they give.
 _RECEIPTS = {
@@ -40,6 +40,7 @@ def add_routes(app: Flask, limits: Limits) -> None:
 def own_data(link: str) -> Response:
     """Show what is kept, hand out its proof, or forget it."""
     found = _named(link)
+    _speak_to(found)
     if request.method == "POST" and request.form.get("action") == "again":
         return _mail_again(found)
     if found.is_too_old:
@@ -54,6 +55,7 @@ def own_data(link: str) -> Response:
 def download(link: str) -> Response:
     """All that is kept of the reader, as a JSON file (GDPR Art. 20)."""
     found = _named(link)
+    _speak_to(found)
     if found.is_too_old:
         return page("access_expired", status=410)
     with database() as session:
@@ -72,13 +74,20 @@ def _named(link: str) -> Named:
     return named("access", link, good_for=good_for)
 
 
+def _speak_to(found: Named) -> None:
+    """From here on in the reader's language, if there still is a reader."""
+    with reading() as session:
+        subscriber = subscriber_by_public_id(session, found.name)
+    if subscriber is not None:
+        language.settle(subscriber.language, first=subscriber.language)
+
+
 def _show(found: Named, link: str, form: ForgetForm, *, status: int = 200) -> Response:
     with database() as session:
         view = preferences.look(session, found.name)
         history = preferences.history(session, found.name)
     if view is None:
         return page("nothing_kept", status=410)
-    language.settle(view.subscriber.language, first=view.subscriber.language)
     titles = {publication.slug: publication.title for publication, _subscription in view.rows}
     return page(
         "access",
@@ -99,10 +108,9 @@ def _receipt(found: Named, action: str) -> Response:
         if subscriber is None:
             return page("nothing_kept", status=410)
         made = receipt.build(session, site().keyring, subscriber, None, now=now())
-        chosen = language.settle(subscriber.language, first=subscriber.language)
     name, kind = _RECEIPTS[action]
     is_page = action == "receipt-page"
-    answer = Response(receipt.html(made, chosen) if is_page else receipt.written(made))
+    answer = Response(receipt.html(made, language.current()) if is_page else receipt.written(made))
     answer.mimetype = kind
     answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer

@@ -20,6 +20,7 @@ from newsletter.web import (
     archive,
     confirm,
     faults,
+    feeds,
     headers,
     health,
     language,
@@ -29,6 +30,7 @@ from newsletter.web import (
     signup,
     site,
     wellknown,
+    whose,
 )
 from newsletter.web.limits import Limits
 
@@ -43,9 +45,9 @@ _MAX_FIELDS = 200
 
 
 class SlugConverter(BaseConverter):
-    """What a publication's slug can be; /favicon.ico is not asked of the database."""
+    """The part of a path that names a publication."""
 
-    regex = "[a-z0-9][a-z0-9-]{0,63}"
+    regex = whose.SLUG
 
 
 def create_app(settings: config.Settings, engine: Engine | None = None) -> Flask:
@@ -75,6 +77,7 @@ def create_app(settings: config.Settings, engine: Engine | None = None) -> Flask
     preferences.add_routes(app, limits)
     access.add_routes(app, limits)
     archive.add_routes(app)
+    feeds.add_routes(app)
     health.add_routes(app)
     wellknown.add_routes(app)
     prefix = urlsplit(settings.base_url).path

@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from flask import Flask, Response, request
+from sqlalchemy.orm import Session
 
 from newsletter.consent import checkpoint
 from newsletter.store import SubscriptionState
 from newsletter.subscriptions import confirm
-from newsletter.web import client
+from newsletter.web import client, language
 from newsletter.web.limits import Limits
 from newsletter.web.linked import Named, named
 from newsletter.web.pages import page
@@ -44,15 +45,23 @@ def confirmation(link: str) -> Response:
 
 def _show(found: Named) -> Response:
     with database() as session:
-        view = confirm.look(session, found.name)
+        view = _look(session, found)
     if view is None:
         return page("confirm_ended", status=410)
     return _refusal(found, view) or page("confirm", publication=view.publication, view=view)
 
 
+def _look(session: Session, found: Named) -> confirm.View | None:
+    """What the link is about; the page is then in the language in which the reader signed up."""
+    view = confirm.look(session, found.name)
+    if view is not None:
+        language.settle(view.publication.language, first=view.language)
+    return view
+
+
 def _accept(found: Named) -> Response:
     with database() as session:
-        view = confirm.look(session, found.name)
+        view = _look(session, found)
         if view is None:
             return page("confirm_ended", status=410)
         refusal = _refusal(found, view)
@@ -82,7 +91,7 @@ def _refusal(found: Named, view: confirm.View) -> Response | None:
 
 def _deny(found: Named) -> Response:
     with database() as session:
-        view = confirm.look(session, found.name)
+        view = _look(session, found)
         if view is not None and view.is_former:
             return page("confirm_ended", publication=view.publication, status=410)
         confirm.deny(
@@ -99,7 +108,7 @@ def _deny(found: Named) -> Response:
 def _send_again(found: Named) -> Response:
     with database() as session:
         checkpoint.guard(session, site().keyring)
-        view = confirm.look(session, found.name)
+        view = _look(session, found)
         confirm.send_again(
             session,
             found.name,

@@ -26,7 +26,7 @@ from newsletter.errors import (
     WrongState,
 )
 from newsletter.web.limits import Limits
-from newsletter.web.pages import page
+from newsletter.web.pages import bare, page
 
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ def _unavailable(error: Exception) -> Response:
     if request.endpoint == "healthz":
         answer = Response("the database does not answer\n", 503, mimetype="text/plain")
     else:
-        answer = page("unavailable", status=503)
+        answer = bare("unavailable", status=503)
     answer.headers["Retry-After"] = str(_RETRY_SECONDS)
     return answer
 
@@ -106,4 +106,4 @@ def _broken(error: Exception) -> Response:
     log.error("page failed", endpoint=request.endpoint, error=type(error).__name__, frames=frames)
     if request.endpoint == "healthz":
         return Response("error\n", 500, mimetype="text/plain")
-    return page("broken", status=500)
+    return bare("broken", status=500)

@@ -73,6 +73,17 @@ class SignupForm(_OurForm):
         """Whether a field was filled in that nobody can see."""
         return bool(self.homepage.data)
 
+    @property
+    def spoken(self) -> str:
+        """The language in which the person signs up.
+
+        A form on somebody else's site speaks the language of its wording, whatever the browser
+        asks for; an operator's own wording has one language only, and says nothing of the form's.
+        """
+        if self.shown is None or self.publication.consent_wording is not None:
+            return language.current()
+        return self.shown.language
+
     def validate_email(self, field: StringField) -> None:
         """An address that mail can go to."""
         typed = (field.data or "").strip()

@@ -68,13 +68,22 @@ def allow_foreign_pictures() -> None:
     g.has_foreign_pictures = True
 
 
+def allow_pictures_from(origin: str) -> None:
+    """The page shows a picture that lies at `origin` (scheme, host and port)."""
+    g.picture_origin = origin
+
+
 def allow_forms_to(origin: str) -> None:
     """A form of this page posts to `origin` (scheme, host and port), which may be another one."""
     g.form_origin = origin
 
 
 def _policy() -> str:
-    pictures = ("'self'", "https:", "data:") if g.get("has_foreign_pictures") else ("'self'",)
+    pictures = ["'self'"]
+    if g.get("has_foreign_pictures"):
+        pictures += ["https:", "data:"]
+    elif "picture_origin" in g:
+        pictures.append(g.picture_origin)
     forms = ("'self'", g.form_origin) if "form_origin" in g else ("'self'",)
     policy = ContentSecurityPolicy().default_src("'none'").style_src("'self'").img_src(*pictures)
     policy = policy.form_action(*forms).base_uri("'none'").frame_ancestors("'none'")

@@ -1,17 +1,26 @@
 """The language of a page: what the browser asks for, as far as we have it, else the publication's.
 
-`?lang=de` goes before the browser's wish, so that a site in German can link to a form in German.
+`?lang=de` goes before the browser's wish, so that a site in German can link to a form in German;
+the links of such a page keep it. Nothing is remembered: there is no cookie.
 """
 
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
+from urllib.parse import urlencode
 
 from babel import Locale
 from babel.dates import format_date
 from flask import Flask, g, has_request_context, request
+from markupsafe import Markup
 
 from newsletter import i18n
+
+# The pages that people go to and fro between; what is mailed or fetched has its own language.
+_KEEPING = frozenset({"start", "publication", "form", "subscribe", "embed", "archive", "archived"})
+# Where a page that answers a form is not there again to be looked at.
+_PASSING = frozenset({"subscribe", "access"})
 
 
 def install(app: Flask) -> None:
@@ -20,8 +29,22 @@ def install(app: Flask) -> None:
     app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]
         gettext, ngettext, newstyle=True
     )
+    # As in letters: line ends within {% trans %} are blanks.
+    app.jinja_env.policies["ext.i18n.trimmed"] = True
     app.add_template_filter(day, "day")
     app.add_template_filter(moment, "moment")
+    app.jinja_env.globals |= {
+        "current_language": current,
+        "languages": names,
+        "other_languages": others,
+        "spoken": spoken,
+        "back": back,
+    }
+
+    @app.url_defaults
+    def keep(endpoint: str, values: dict[str, Any]) -> None:
+        if endpoint in _KEEPING and (asked := _asked()):
+            values.setdefault("lang", asked)
 
 
 def settle(default: str, *, first: str = "") -> str:
@@ -68,8 +91,41 @@ def names() -> list[tuple[str, str]]:
     return found
 
 
+def others() -> list[tuple[str, str, str | None]]:
+    """The page in its other languages: each one's tag, its name for itself, and where it is.
+
+    The address is None for the language that the page has. Nothing at all when there is but one
+    language, or when the page answers a form and cannot be looked at again.
+    """
+    found = names()
+    is_passing = request.method == "POST" and request.endpoint in _PASSING
+    if len(found) < 2 or is_passing:
+        return []
+    # Of the query only what we know comes back.
+    number = request.args.get("page", type=int)
+    kept = {"page": str(number)} if number else {}
+    here = current()
+    return [
+        (tag, name, None if tag == here else "?" + urlencode({**kept, "lang": tag}))
+        for tag, name in found
+    ]
+
+
+def spoken(language: str) -> Markup:
+    """The attributes of an element that speaks `language`; none where the page speaks it too.
+
+    WCAG 2.2, 3.1.2: a screen reader must know whose voice to take.
+    """
+    return Markup() if language == current() else _attributes(language)
+
+
+def back(language: str) -> Markup:
+    """The attributes with which an element inside one that speaks `language` has the page's."""
+    return Markup() if language == current() else _attributes(current())
+
+
 def day(value: date | str) -> str:
-    """A date (or its ISO form) as the page's language writes it, such as 1 March 2026."""
+    """A date (or its ISO form) as the page's language writes it, such as March 1, 2026."""
     parsed = date.fromisoformat(value[:10]) if isinstance(value, str) else value
     return format_date(parsed, "long", locale=i18n.locale_of(current()))
 
@@ -77,3 +133,14 @@ def day(value: date | str) -> str:
 def moment(value: datetime | str) -> str:
     """A moment (or its RFC 3339 form) in UTC, said so, as the page's language writes it."""
     return i18n.moment(value, current())
+
+
+def _attributes(language: str) -> Markup:
+    direction = "rtl" if i18n.is_right_to_left(language) else "ltr"
+    return Markup(' lang="{}" dir="{}"').format(language.replace("_", "-"), direction)
+
+
+def _asked() -> str | None:
+    """The language that the address asks for, if it is one that we have."""
+    asked = request.args.get("lang", "") if has_request_context() else ""
+    return asked if asked in i18n.languages() else None

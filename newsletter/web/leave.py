@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Literal
 
 from flask import Flask, Response, request
+from sqlalchemy.orm import Session
 
 from newsletter.store import SubscriptionState
 from newsletter.subscriptions import leave
-from newsletter.web import client
+from newsletter.web import client, language
 from newsletter.web.linked import named
 from newsletter.web.pages import page
 from newsletter.web.site import database, keep_ledger, now, site
@@ -31,9 +32,9 @@ def unsubscribing(link: str) -> Response:
     if request.method == "POST":
         return _leave(name)
     with database() as session:
-        view = leave.look(session, name)
+        view = _look(session, name)
     if view is None or view.state not in _ALIVE:
-        return page("left", publication=view.publication if view else None)
+        return page("left", publication=view.publication if view else None, view=view)
     return page("leave", publication=view.publication, view=view)
 
 
@@ -42,6 +43,7 @@ def _leave(name: str) -> Response:
     is_one_click = request.form.get("List-Unsubscribe") == "One-Click"
     channel: Literal["one-click", "link"] = "one-click" if is_one_click else "link"
     with database() as session:
+        _look(session, name)
         view = leave.by_reader(
             session,
             name,
@@ -50,4 +52,12 @@ def _leave(name: str) -> Response:
             now=now(),
         )
     keep_ledger()
-    return page("left", publication=view.publication if view else None)
+    return page("left", publication=view.publication if view else None, view=view)
+
+
+def _look(session: Session, name: str) -> leave.View | None:
+    """What the link is about; the page is then in the language in which the reader signed up."""
+    view = leave.look(session, name)
+    if view is not None:
+        language.settle(view.publication.language, first=view.language)
+    return view

@@ -18,7 +18,7 @@ from newsletter.consent import checkpoint
 from newsletter.store import Publication
 from newsletter.store.archive import Published, latest
 from newsletter.subscriptions import publications, signup
-from newsletter.web import client, headers, language, theme
+from newsletter.web import cards, client, headers, language, theme
 from newsletter.web.forms import SignupForm
 from newsletter.web.limits import Limits
 from newsletter.web.pages import page, render
@@ -80,7 +80,7 @@ def _take(slug: str) -> Response:
         return page("thanks", publication=found)
     if not form.validate() or form.address is None or form.shown is None:
         return _form_page(found, form, [], status=422)
-    asked = signup.Signup(form.address, form.name.data or None, form.shown.language)
+    asked = signup.Signup(form.address, form.name.data or None, form.spoken)
     shown_at = "embed" if form.origin.data == "embed" else ""
     evidence = client.evidence(
         "form",
@@ -109,7 +109,8 @@ def embed(slug: str) -> Response:
         found = publications.find(session, slug)
     tag = language.settle(found.language)
     wording = consent.wording_of(found, tag)
-    address = site().url(f"/{slug}/subscribe")
+    # Whoever posts the form is answered in its language, and keeps it.
+    address = site().url(f"/{slug}/subscribe?lang={tag}")
     parts = urlsplit(address)
     headers.allow_forms_to(f"{parts.scheme}://{parts.netloc}")
     snippet = render("_embed", publication=found, wording=wording, action=address, lang=tag)
@@ -124,7 +125,7 @@ _AWAY_CLASS = 'class="away"'
 
 
 def stylesheet(slug: str) -> Response:
-    """The publication's colour."""
+    """The publication's colour and fonts."""
     with database() as session:
         found = publications.find(session, slug)
     return Response(theme.stylesheet(found), mimetype="text/css")
@@ -136,5 +137,11 @@ def _form_page(
     tag = language.settle(found.language)
     wording = consent.wording_of(found, tag)
     return page(
-        "signup", publication=found, form=form, wording=wording, recent=recent, status=status
+        "signup",
+        publication=found,
+        form=form,
+        wording=wording,
+        recent=recent,
+        card=cards.of_publication(found, site().settings.base_url),
+        status=status,
     )

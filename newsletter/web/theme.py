@@ -1,71 +1,74 @@
-"""A publication's own colour, made readable on light and on dark paper.
+"""A publication's own look on the pages: the same colour, fonts and logo as in its letters.
 
-The pages allow no inline style, so the colour comes as a stylesheet of its own. An operator may
-choose any colour; what is shown keeps the hue and changes the lightness until the contrast is what
-WCAG 2.2 asks for text (1.4.3: 4.5 to 1).
+The pages allow no inline style, so colour and fonts come as a stylesheet of their own. An operator
+may choose any colour; what is shown of it can be read (newsletter.mail.colors).
 """
 
 from __future__ import annotations
 
-import colorsys
+import hashlib
 import re
+from urllib.parse import urlsplit
 
+from newsletter.mail.colors import Palette, palette
+from newsletter.mail.look import DEFAULT_THEME, Logo, look_of
 from newsletter.store import Publication
 
-DEFAULT = "#1f5f4a"
-# The grounds of static/style.css that the colour must be read on, the harder ones: the paper where
-# it is light, the panel where it is dark. Words on a button have the colour of the paper.
-LIGHT_GROUND = "#fcfbf8"
-DARK_GROUND = "#1f2226"
-_CONTRAST = 4.6
-_STEPS = 200
+# The grounds of static/style.css that words in the publication's colour are hardest to read on.
+LIGHT_GROUND = "#efece6"
+DARK_GROUND = "#26272c"
+# The letters' themes that style.css knows; pages of a publication with another look quiet.
+THEMES = frozenset({DEFAULT_THEME, "magazine"})
 
-Color = tuple[float, float, float]
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
 def stylesheet(publication: Publication) -> str:
-    """The publication's colour as CSS custom properties, for light and for dark."""
-    light = readable(publication.accent_color, LIGHT_GROUND)
-    dark = readable(publication.accent_color, DARK_GROUND)
-    return (
-        f":root{{--accent:{light}}}\n"
-        f"@media (prefers-color-scheme:dark){{:root{{--accent:{dark}}}}}\n"
-    )
+    """The publication's colour and fonts as CSS custom properties, for light and for dark."""
+    look = look_of(publication, publication.language)
+    colors = colors_of(look["accent"])
+    fonts = {"heading": look["heading_font"], "text": look["text_font"], "ui": look["text_font"]}
+    chosen = "".join(f";--{name}:{stack}" for name, stack in fonts.items() if stack)
+    light = _variables(colors.accent, colors.on_accent, colors.link)
+    dark = _variables(colors.dark_accent, colors.on_dark_accent, colors.dark_accent)
+    return f":root{{{light}{chosen}}}\n@media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
 
 
-def readable(color: str, ground: str) -> str:
-    """`color` (#rrggbb), as near as it gets to itself while it can be read on `ground`."""
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-        color = DEFAULT
-    hue, lightness, saturation = colorsys.rgb_to_hls(*_parse(color))
-    end = 0.0 if _luminance(_parse(ground)) > 0.5 else 1.0
-    for step in range(_STEPS + 1):
-        part = step / _STEPS
-        moved = lightness + (end - lightness) * part
-        rounded = _write(colorsys.hls_to_rgb(hue, moved, saturation))
-        if contrast(rounded, ground) >= _CONTRAST:
-            return rounded
-    return "#000000" if end == 0.0 else "#ffffff"
+def colors_of(accent: str) -> Palette:
+    """What the pages make of a publication's colour (#rrggbb)."""
+    return palette(accent, LIGHT_GROUND, DARK_GROUND)
 
 
-def contrast(one: str, other: str) -> float:
-    """The contrast of two colours (#rrggbb), from 1 to 21 (WCAG 2.2, "contrast ratio")."""
-    darker, lighter = sorted((_luminance(_parse(one)), _luminance(_parse(other))))
-    return (lighter + 0.05) / (darker + 0.05)
+def version(publication: Publication) -> str:
+    """Names the stylesheet as it is now: it changes with the look, and with the code."""
+    return hashlib.sha256(stylesheet(publication).encode()).hexdigest()[:8]
 
 
-def _parse(color: str) -> Color:
-    red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    return red, green, blue
+def name(publication: Publication | None) -> str:
+    """The theme of the publication's pages, one of `THEMES`; None for the installation's."""
+    if publication is None:
+        return DEFAULT_THEME
+    chosen = look_of(publication, publication.language)["theme"]
+    return chosen if chosen in THEMES else DEFAULT_THEME
 
 
-def _write(color: Color) -> str:
-    return "#" + "".join(f"{round(part * 255):02x}" for part in color)
+def logo(publication: Publication) -> Logo | None:
+    """The publication's logo; None when its name stands in letters."""
+    return look_of(publication, publication.language)["logo"]
 
 
-def _luminance(color: Color) -> float:
-    """WCAG 2.2, "relative luminance"."""
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+def origin(address: str) -> str:
+    """Where a picture lies, as a policy names it: scheme, host and port in ASCII.
+
+    The scheme alone when the host is none that a header can name.
+    """
+    parts = urlsplit(address)
+    try:
+        host = parts.netloc.encode("idna").decode()
+    except UnicodeError:
+        host = ""
+    return f"{parts.scheme}://{host}" if _HOST.fullmatch(host) else f"{parts.scheme}:"
+
+
+def _variables(accent: str, on_accent: str, link: str) -> str:
+    return f"--accent:{accent};--on-accent:{on_accent};--link:{link}"

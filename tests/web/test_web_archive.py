@@ -16,7 +16,9 @@ def test_a_digest_reads_as_a_web_page(client: FlaskClient, digest: store.Digest)
     """Headings, byline, picture with its text, full pieces and teasers."""
     text = client.get(f"/field-notes/archive/{digest.public_id}").text
     assert "<h1>High &lt;water&gt;</h1>" in text
-    assert '<h2><a href="https://example.org/river">The river &amp; us</a></h2>' in text
+    assert (
+        '<h2 class="title"><a href="https://example.org/river">The river &amp; us</a></h2>' in text
+    )
     assert 'src="https://example.org/heron.jpg" alt="A heron"' in text
     assert "<p>It rose.</p>" in text
     assert "<p>Six of them.</p>" in text

@@ -46,7 +46,7 @@ def test_unknown_pages(client: FlaskClient, publication: store.Publication) -> N
         answer = client.get(address)
         assert answer.status_code == 404
         assert "<h1>This page does not exist</h1>" in answer.text
-        assert 'href="/"' in answer.text
+        assert 'href="/field-notes/"' in answer.text
     answer = client.delete("/field-notes/")
     assert answer.status_code == 405
     assert "GET" in answer.headers["Allow"]
