@@ -38,7 +38,10 @@ from newsletter.store.letters import new_letter, take_quota
 
 @dataclass(frozen=True)
 class Signup:
-    """What the form said. `name` is None when the field was left empty."""
+    """What the form said. `name` is None when the field was left empty.
+
+    language: the person's from now on.
+    """
 
     address: Address
     name: str | None
@@ -56,8 +59,8 @@ def request(
 ) -> Delivery | None:
     """Somebody asks for `publication` to be sent to an address.
 
-    evidence: with the wording shown and the ticked box; the address as entered, the language and
-        the mail's Message-ID are added here.
+    evidence: with the wording shown and the ticked box; the address as entered, the wording's
+        language and the mail's Message-ID are added here.
 
     Returns the mail that was queued, or None. A page must not tell the one from the other.
     """
@@ -81,7 +84,7 @@ def request(
     evidence = replace(
         evidence,
         entered=evidence.entered or signup.address.spelling,
-        language=signup.language,
+        language=evidence.wording.language if evidence.wording else signup.language,
         message_id=delivery.message_id,
     )
     consent.record(session, consent.EventType.REQUESTED, subscription, evidence, now=now)
