@@ -112,6 +112,7 @@ class Walk:
                 postal_address="3 Orchard Lane\nLittleton",
                 description="Small things that hold: nature, crafts and cities, every other week.",
                 unsubscribe_mailto="leave@hedgerow.example",
+                theme="magazine",
                 now=installation.now(),
             )
         page = fetch.get(self.home, allow_private=True)
