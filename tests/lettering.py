@@ -1,0 +1,111 @@
+"""What the tests of letters share: a digest with something of everything, in any theme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from freezing import BASE, PUBLICATION
+
+from newsletter.digests import markdown
+from newsletter.digests.content import Content, Piece
+from newsletter.digests.freeze import Frozen, freeze
+from newsletter.mail.frozen import fill
+from newsletter.mail.letters import Letter, Templates
+
+THEMES = ("magazine", "plain")
+READER = {
+    "name": "Ada Lovelace",
+    "greeting": "Hello Ada Lovelace,",
+    "address": "ada@example.org",
+    "unsubscribe_url": f"{BASE}/unsubscribe/1",
+    "preferences_url": f"{BASE}/preferences/1",
+}
+LOGO = {"logo_url": "https://a.example/l.png", "logo_width": "240", "logo_height": "60"}
+
+
+def piece(title: str = "Counting oaks", summary: str = "Each spring.", **over: Any) -> Piece:
+    """A teaser; with `body`, an article that stands in the letter whole."""
+    body = over.pop("body", "")
+    values: dict[str, Any] = {
+        "title": title,
+        "url": f"https://fieldnotes.example.org/{title.lower()}",
+        "summary_html": markdown.html(summary, base_url=None),
+        "summary_text": markdown.text(summary, base_url=None),
+        "body_html": markdown.html(body, base_url=None),
+        "body_text": markdown.text(body, base_url=None),
+        "full": bool(body),
+    }
+    return Piece(**{**values, **over})
+
+
+def pictured(title: str, width: int | None = 1200, height: int | None = 800, **over: Any) -> Piece:
+    """A teaser with a picture of this size."""
+    picture = {
+        "image": f"https://a.example/{title.lower()}.jpg",
+        "image_alt": f"What {title} looks like",
+        "image_credit": "Photo: Jane Doe",
+        "image_width": width,
+        "image_height": height,
+    }
+    return piece(title, **{**picture, **over})
+
+
+EVERYTHING = Content(
+    subject="The wood in March",
+    preheader="Oaks and an owl.",
+    intro_html="<p>It was <em>wet</em>.</p>",
+    intro_text="It was wet.",
+    outro_html="<p>Until April.</p>",
+    outro_text="Until April.",
+    pieces=(
+        pictured("Oaks", 1600, 900, is_lead=True, author="Ada", published="2026-03-01"),
+        pictured("Owl", section="Close to home", tags=("Birds",)),
+        pictured("Mud", section="Close to home"),
+        pictured("Hedge", 900, 1200, section="Close to home", image_alt=""),
+        piece("Letters", section="In short"),
+        piece("Walk", section="In short", body="Come.\n\n> A quote\n\n- one\n- two\n"),
+    ),
+)
+
+
+def frozen(
+    content: Content = EVERYTHING,
+    theme: str = "plain",
+    templates: Templates | None = None,
+    **publication: str,
+) -> Frozen:
+    """A digest of `content` as its approval freezes it."""
+    return freeze(
+        content,
+        {**PUBLICATION, "language": content.language, "theme": theme, **publication},
+        archive_url=f"{BASE}/field-notes/archive/abc",
+        templates=templates,
+    )
+
+
+def letter(
+    content: Content = EVERYTHING,
+    theme: str = "plain",
+    templates: Templates | None = None,
+    **publication: str,
+) -> Letter:
+    """What a reader gets of it."""
+    return fill(frozen(content, theme, templates, **publication), READER)
+
+
+def values(**publication: str) -> Mapping[str, Any]:
+    """What a person's own letters are given."""
+    return {
+        "publication": {**PUBLICATION, **publication},
+        "reader": {"name": "Ada", "address": READER["address"]},
+        "links": {
+            "confirm_url": f"{BASE}/confirm/1",
+            "access_url": f"{BASE}/access/1",
+            "archive_url": f"{BASE}/field-notes/archive/",
+            "unsubscribe_url": READER["unsubscribe_url"],
+            "preferences_url": READER["preferences_url"],
+        },
+        "good_for_days": 7,
+        "good_for_minutes": 60,
+    }
