@@ -206,42 +206,60 @@ def forget(engine: Engine, settings: Settings) -> Callable[[str], None]:
     return person
 
 
+CONTENT: dict[str, Any] = {
+    "version": 1,
+    "subject": "High <water>",
+    "preheader": "What it carried",
+    "intro_html": "<p>It rained.</p>",
+    "intro_text": "It rained.",
+    "language": "en",
+    "pieces": [
+        {
+            "title": "The river & us",
+            "url": "https://example.org/river",
+            "author": "M. Okafor",
+            "published": "2026-02-27",
+            "body_html": "<p>It rose.</p>",
+            "image": "https://example.org/heron.jpg",
+            "image_alt": "A heron",
+            "tags": ["rivers"],
+            "full": True,
+        },
+        {
+            "title": "Hedges",
+            "url": "https://example.org/hedges",
+            "summary_html": "<p>Six of them.</p>",
+            "body_html": "<p>All of it.</p>",
+            "tags": [],
+        },
+    ],
+}
+
+
 @pytest.fixture
-def digest(engine: Engine, publication: Publication, now: datetime) -> store.Digest:
+def publish(engine: Engine, publication: Publication, now: datetime) -> Callable[..., store.Digest]:
+    """A digest that was sent: `publish(at=moment, subject="High water", outro_html="...")`.
+
+    What is not named is as in CONTENT.
+    """
+
+    def make(*, at: datetime = now, to: Publication = publication, **over: Any) -> store.Digest:
+        content = CONTENT | over
+        with store.transaction(engine) as session:
+            made = store.Digest(
+                publication_id=to.id, subject=content["subject"], created_at=now, state="draft"
+            )
+            session.add(made)
+            made.approve({"version": 2, "content": content}, at)
+            made.start()
+            made.queued_at = at
+            made.finish(at)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def digest(publish: Callable[..., store.Digest]) -> store.Digest:
     """A digest of field-notes that was sent."""
-    content = {
-        "version": 1,
-        "subject": "High <water>",
-        "preheader": "What it carried",
-        "intro_html": "<p>It rained.</p>",
-        "intro_text": "It rained.",
-        "language": "en",
-        "pieces": [
-            {
-                "title": "The river & us",
-                "url": "https://example.org/river",
-                "author": "M. Okafor",
-                "published": "2026-02-27",
-                "body_html": "<p>It rose.</p>",
-                "image": "https://example.org/heron.jpg",
-                "image_alt": "A heron",
-                "tags": ["rivers"],
-                "full": True,
-            },
-            {
-                "title": "Hedges",
-                "url": "https://example.org/hedges",
-                "summary_html": "<p>Six of them.</p>",
-                "body_html": "<p>All of it.</p>",
-                "tags": [],
-            },
-        ],
-    }
-    with store.transaction(engine) as session:
-        made = store.Digest(publication_id=publication.id, subject="High <water>", created_at=now)
-        session.add(made)
-        made.state = "draft"
-        made.approve({"version": 1, "content": content}, now)
-        made.start()
-        made.finish(now)
-    return made
+    return publish()
