@@ -39,9 +39,10 @@ def translations(language: str) -> gettext.NullTranslations:
 
 def choose(wanted: list[str], default: str = SOURCE_LANGUAGE) -> str:
     """The best language that we have for `wanted` (BCP 47 tags, most wanted first)."""
-    have = languages()
-    found = negotiate_locale([tag.replace("-", "_") for tag in wanted], have, sep="_")
-    return found if found in have else default
+    # In small letters: Babel gives back what it was asked for, however that is written.
+    have = {name.lower(): name for name in languages()}
+    tags = [tag.replace("-", "_").lower() for tag in wanted]
+    return have.get(negotiate_locale(tags, list(have), sep="_") or "", default)
 
 
 def locale_of(language: str) -> Locale:

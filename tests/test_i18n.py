@@ -27,6 +27,22 @@ def test_choose_default() -> None:
     assert i18n.choose(["tlh"], default="de") == "de"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (["de-AT"], "de"),
+        (["fr-CA", "en"], "fr"),
+        (["es-419"], "es"),
+        (["tlh", "pt-BR", "ES"], "es"),
+        (["en-GB", "de"], "en"),
+        (["de_CH"], "de"),
+    ],
+)
+def test_choose(wanted: list[str], expected: str) -> None:
+    """The first that we have, whichever country it is of."""
+    assert i18n.choose(wanted) == expected
+
+
 @given(st.lists(TAGS, max_size=4))
 def test_choose_any_header(wanted: list[str]) -> None:
     """Whatever a browser sends, one of our languages comes out."""
@@ -47,3 +63,26 @@ def test_any_language_has_texts(language: str) -> None:
 def test_direction(language: str, expected: bool) -> None:
     """Arabic and Hebrew pages run from right to left."""
     assert i18n.is_right_to_left(language) is expected
+
+
+@pytest.mark.parametrize(
+    ("language", "moment", "number"),
+    [
+        ("en", "March 1, 2026, 12:05 UTC", "12,345"),
+        ("de", "1. März 2026, 12:05 UTC", "12.345"),
+        ("fr", "1 mars 2026, 12:05 UTC", "12\u202f345"),
+        ("es", "1 de marzo de 2026, 12:05 UTC", "12.345"),
+        ("de-AT", "1. März 2026, 12:05 UTC", "12.345"),
+        ("tlh", "March 1, 2026, 12:05 UTC", "12,345"),
+    ],
+)
+def test_dates_and_numbers(language: str, moment: str, number: str) -> None:
+    """They are written as people of the language write them; as in English when it is unknown."""
+    assert i18n.moment("2026-03-01T12:05:09+00:00", language) == moment
+    assert i18n.number(12345, language) == number
+
+
+@pytest.mark.parametrize("language", ["de-AT", "de_CH", "DE"])
+def test_a_country_has_its_languages_words(language: str) -> None:
+    """Who reads Austrian German reads our German."""
+    assert i18n.translations(language).gettext("Unsubscribe") == "Abmelden"
