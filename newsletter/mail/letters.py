@@ -41,6 +41,18 @@ _BASE = "_layout"
 
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
 _TRAILING_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
+# What a template of somebody else's can end in, such as 1 / 0 or an endless recursion.
+_FAULTS = (
+    jinja2.TemplateError,
+    css_inline.InlineError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 log = structlog.get_logger()
 
@@ -106,7 +118,7 @@ class Templates:
                 for part in ("subject.txt", "body.txt", "body.html")
             )
             styled = self._styled(html, look)
-        except (jinja2.TemplateError, css_inline.InlineError, OSError, UnicodeDecodeError) as error:
+        except _FAULTS as error:
             place = environment.place_of(error)
             raise LetterError(
                 f"The letter {name} cannot be written: "
