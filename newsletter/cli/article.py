@@ -128,7 +128,15 @@ def remove(*, article_id: int) -> None:
 def _read(source: str, settings: Settings) -> ArticleInput:
     if source.startswith(("https://", "http://")):
         return _from_web(source, settings)
-    return _from_file(Path(source).read_bytes(), source)
+    return read_file(Path(source))
+
+
+def read_file(path: Path) -> ArticleInput:
+    """The article in a file of Markdown.
+
+    Raises BadInput that names the file and what to mend in it, OSError when it cannot be read.
+    """
+    return _from_file(path.read_bytes(), str(path))
 
 
 def _from_file(body: bytes, origin: str) -> ArticleInput:

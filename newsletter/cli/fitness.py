@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 from newsletter import fetch
 from newsletter.cli import installation, output
 from newsletter.consent import checkpoint
-from newsletter.digests import check
-from newsletter.digests.approve import frozen_now
+from newsletter.digests import check, preview
 from newsletter.digests.check import features, links, size
 from newsletter.errors import BadInput
 from newsletter.fetch import Reach
@@ -63,7 +62,7 @@ class Checked:
 def look_at(here: installation.Installation, session: Session, digest: Digest) -> Checked:
     """The gate's word on `digest` as it was approved, or as it would be now."""
     base_url = here.settings.base_url
-    frozen: Any = digest.frozen or frozen_now(
+    frozen = preview.frozen(
         session,
         digest,
         base_url=base_url,
@@ -175,7 +174,8 @@ def _where(each: check.Finding) -> str:
         where += f", line {place.line}"
     if place.article:
         where += f", in “{place.article}”"
-    return ": ".join(filter(None, (where, place.excerpt, each.detail)))
+    told = f"{where}: {place.excerpt}" if place.excerpt else where
+    return f"{told} ({each.detail.removesuffix('.')})" if each.detail else told
 
 
 def _number(count: int, name: str) -> str:

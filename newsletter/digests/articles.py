@@ -21,7 +21,18 @@ from newsletter.store import (
     FeedArticle,
 )
 
-__all__ = ["ArticleInput", "Saved", "all_of", "changes", "find", "read", "remove", "save", "write"]
+__all__ = [
+    "ArticleInput",
+    "Saved",
+    "all_of",
+    "changes",
+    "find",
+    "read",
+    "remove",
+    "rewrite",
+    "save",
+    "write",
+]
 
 Saved = Literal["new", "updated", "same"]
 
@@ -85,6 +96,22 @@ def write(row: Article, article: ArticleInput) -> bool:
     for name, value in differences.items():
         setattr(row, name, value)
     return bool(differences)
+
+
+def rewrite(session: Session, article_id: int, article: ArticleInput, *, now: datetime) -> bool:
+    """Make the article of that number what its file says now; whether anything changed.
+
+    Raises NotFound, or WrongState when another article has its url.
+    """
+    row = find(session, article_id)
+    try:
+        with session.begin_nested():
+            if not write(row, article):
+                return False
+            row.feed_id, row.updated_at = None, now
+    except IntegrityError as error:
+        raise WrongState(f"Another article has the url {article.url} already.") from error
+    return True
 
 
 def find(session: Session, article_id: int) -> Article:

@@ -124,7 +124,11 @@ def make_server(app: WSGIApplication, host: str, port: int, *, threads: int = 8)
 
 def serve(settings: Settings, *, host: str, port: int, app: WSGIApplication) -> None:
     """Serve `app` until SIGTERM or SIGINT; to be called by the main thread."""
-    server = make_server(app, host, port, threads=settings.threads)
+    run_until_stopped(make_server(app, host, port, threads=settings.threads))
+
+
+def run_until_stopped(server: Server) -> None:
+    """Let `server` answer until SIGTERM or SIGINT; to be called by the main thread."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         server.close()
