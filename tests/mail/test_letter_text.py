@@ -144,8 +144,6 @@ def test_tasks_of_a_page_have_one_too() -> None:
     )
     assert kept == ('<ul class="tasks"><li>☑  Done</li><li>☐ open</li></ul><ul><li>b</li></ul>')
     assert markup.text(kept).startswith("- ☑ Done\n- ☐ open\n")
-        "- ☑ Done\n"
-    )
 
 
 TERMS = """Lapwing
