@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,11 +12,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Page:
-    """An answer. A page with an ETag answers 304 to whoever has that one already."""
+    """An answer. A page with an ETag answers 304 to whoever has that one already.
+
+    seconds: how long it takes.
+    """
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0
 
 
 @dataclass
@@ -52,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server.website
         site.asked.append((self.path, dict(self.headers)))
         page = site.pages.get(self.path, Page(status=404))
+        time.sleep(page.seconds)
         etag = page.headers.get("ETag")
         if etag and self.headers.get("If-None-Match") == etag:
             page = Page(status=304, headers=page.headers)

@@ -121,7 +121,8 @@ def feeds_to_ask(
     )
     if plan.feeds:
         query = query.where(Feed.id.in_([feed.id for feed in plan.feeds]))
-    query = query.order_by(Feed.id).limit(most).with_for_update(skip_locked=True, of=Feed)
+    # Not skipping what is locked: who has it may not have asked yet, and it would be missed.
+    query = query.order_by(Feed.id).limit(most).with_for_update(of=Feed)
     found = list(session.scalars(query))
     for feed in found:
         feed.due_at = now + every

@@ -98,6 +98,7 @@ def test_what_stands_in_another_digest_is_not_new(desk: Desk) -> None:
     assert desk.find() == ["One"], "some of its readers have it"
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_another_publications_digest_does_not_count(
     desk: Desk, make_publication: Callable[..., store.Publication]
 ) -> None:
@@ -172,6 +173,7 @@ def test_the_newest_ones(desk: Desk) -> None:
     assert found.left == 1
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_what_was_sent_can_be_asked_for(desk: Desk) -> None:
     """A tag without a word about newness is about all articles, old ones too."""
     desk.digest(desk.add("One", "birds"))
@@ -196,6 +198,7 @@ def test_the_last_digest(desk: Desk) -> None:
     assert last(besides=one.id) is None
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_what_readers_would_get_twice(desk: Desk) -> None:
     """An operator may name an article again, and is told of it."""
     one, two = desk.add("One"), desk.add("Two")
@@ -220,6 +223,7 @@ def test_sections_of_feeds(desk: Desk) -> None:
     assert own in ids.values()
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_sections_of_tags(desk: Desk) -> None:
     """Each one's first tag, or the first that was asked for, in the order of asking."""
     one = desk.add("One", "Birds", "spring")

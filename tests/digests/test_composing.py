@@ -76,6 +76,7 @@ def test_sections_lead_lengths_and_words_around(
         assert content.intro_text == "Hello you."
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_subject_and_preheader_are_made_when_nobody_wrote_them(
     engine: Engine, now: datetime, make_publication: MakePublication
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_draft_is_changed(
         assert (content.intro_text, content.outro_text) == ("", "Bye.")
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_a_change_with_a_fault_changes_nothing(
     engine: Engine, now: datetime, make_publication: MakePublication
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_change_with_a_fault_changes_nothing(
             assert (kept.subject, [each.article_id for each in kept.entries]) == ("One", [one])
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_only_a_draft_is_changed(
     engine: Engine, now: datetime, make_publication: MakePublication
 ) -> None:
