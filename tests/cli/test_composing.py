@@ -1,0 +1,210 @@
+"""digest new, digest edit and plan, as an operator types them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from commandline import Home
+from operating import rows
+from sqlalchemy import text
+from website import Website, website
+
+MONDAY = "weekly, Monday 08:00 Europe/Berlin"
+
+
+@pytest.fixture
+def desk(home: Home) -> Home:
+    """An installation with the publication field-notes and four articles."""
+    home.publish()
+    for number, (title, tag) in enumerate(
+        [("Swifts", "birds"), ("Bread", "kitchen"), ("Rye", "kitchen"), ("Owls", "birds")], 1
+    ):
+        home.write(
+            f"{number}.md",
+            f"---\ntitle: {title}\nurl: https://example.org/{number}\ntags: [{tag}]\n---\nText.\n",
+        )
+        home.run("article", "add", home.folder / f"{number}.md")
+    return home
+
+
+def new(home: Home, *words: object, code: int = 0) -> Any:
+    return home.run("digest", "new", "--publication", "field-notes", *words, code=code)
+
+
+def pieces(home: Home, digest: int = 1) -> list[tuple[int, str | None, str, bool]]:
+    found = home.json("digest", "show", digest)["articles"]
+    return [(each["id"], each["section"], each["length"], each["lead"]) for each in found]
+
+
+def test_sections_lead_and_lengths(desk: Home) -> None:
+    """In the order in which they are written; the id is the last word."""
+    options = ("--section", "From the kitchen", "2, 3", "--lead", 4, "--full", "3,4")
+    said = new(desk, 1, 4, *options, "--outro", "Bye.", "--subject", "March")
+    assert said.stdout.split()[-1] == "1"
+    assert pieces(desk) == [
+        (4, None, "full", True),
+        (1, None, "teaser", False),
+        (2, "From the kitchen", "teaser", False),
+        (3, "From the kitchen", "full", False),
+    ]
+    found = desk.json("digest", "show", 1)
+    assert (found["outro"], found["subject"]) == ("Bye.", "March")
+    shown = desk.run("digest", "show", 1).stdout
+    assert "From the kitchen" in shown
+    assert "Owls, Swifts and 2 more" in shown
+
+
+def test_what_is_new(desk: Home) -> None:
+    """--since last takes what stood in no other digest, and says when there is nothing."""
+    said = new(desk, "--since", "last", "--tag", "kitchen", "--max", 1)
+    assert "Subject: Rye" in said.stdout
+    assert "1 more would fit" in said.stderr
+    said = new(desk, 4)
+    desk.run("digest", "cancel", 2)
+    new(desk, "--since", "2020-01-01", "--group-by", "tag", "--lead", "auto")
+    assert pieces(desk, 3) == [
+        (4, None, "teaser", True),
+        (1, "birds", "teaser", False),
+        (2, "kitchen", "teaser", False),
+    ]
+    nothing = new(desk, "--since", "last", code=1)
+    assert "none that is new" in nothing.stderr
+
+
+def test_an_article_again(desk: Home) -> None:
+    """It is an operator's word, and they are told."""
+    new(desk, 1)
+    said = new(desk, 1, 2)
+    assert "article 1 is in digest 1 too" in said.stderr
+    assert said.stdout.split()[-1] == "2"
+
+
+def test_a_draft_is_edited(desk: Home) -> None:
+    """Only what is named; --since adds, ids are all that stays."""
+    new(desk, 1, 2, "--intro", "Hello.")
+    desk.run("digest", "edit", 1, "--section", "Kitchen", "2", "--subject", "Mine")
+    assert pieces(desk) == [(1, None, "teaser", False), (2, "Kitchen", "teaser", False)]
+    desk.run("digest", "edit", 1, "--since", "last", "--tag", "birds")
+    assert [each[0] for each in pieces(desk)] == [1, 4, 2]
+    desk.run("digest", "edit", 1, 2, 1, "--intro", "", "--subject", "", "--length", "full")
+    assert pieces(desk) == [(1, None, "full", False), (2, "Kitchen", "full", False)]
+    found = desk.json("digest", "edit", 1, "--group-by", "tag", "--preheader", "Look!")
+    assert (found["intro"], found["subject"], found["preheader"]) == (
+        None,
+        "Swifts and Bread",
+        "Look!",
+    )
+    assert [each[1] for each in pieces(desk)] == ["birds", "kitchen"]
+    assert "Name what to change" in desk.run("digest", "edit", 1, code=2).stderr
+    desk.run("digest", "cancel", 1)
+    assert "only a draft" in desk.run("digest", "edit", 1, 2, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ((), 2, "--since last"),
+        (("--max", "3", "--section", "A", "x"), 2, "list of articles"),
+        ((1, "--lead", "first"), 2, "auto or none"),
+        ((1, "--lead", 2), 1, "Article 2 is not one"),
+        (("--since", "monday"), 2, "neither 'last' nor a day"),
+        ((1, 9), 1, "no article 9"),
+        ((1, "--subject", "x" * 300), 1, "longer than 200"),
+        (("--feed", 7), 1, "no such article"),
+    ],
+)
+def test_what_is_written_wrongly(
+    desk: Home, words: tuple[object, ...], code: int, told: str
+) -> None:
+    """It is refused with the words that help, and nothing is composed."""
+    assert told in new(desk, *words, code=code).stderr
+    assert desk.json("digest", "list") == []
+
+
+def test_a_plan_from_its_making_to_its_end(desk: Home) -> None:
+    """Added, looked at, tried, carried out by hand, changed, held, removed."""
+    words = ("--publication", "field-notes", "--when", MONDAY, "--min", 3, "--tag", "birds")
+    said = desk.run("plan", "add", *words, "--tag", "kitchen", "--group-by", "tag", "--draft")
+    assert said.stdout.split()[-1] == "1"
+    assert MONDAY in said.stdout
+    (listed,) = desk.json("plan", "list")
+    expected = {"id": 1, "schedule": MONDAY, "min": 3, "max": 20, "sends": False, "group_by": "tag"}
+    assert {name: listed[name] for name in expected} == expected
+    assert datetime.fromisoformat(listed["next_at"]).weekday() == 0
+    assert [each["id"] for each in desk.json("plan", "run", 1, "--dry-run")["articles"]] == [
+        4,
+        3,
+        2,
+        1,
+    ]
+    assert desk.json("digest", "list") == []
+    assert desk.run("plan", "run", 1).stdout.split()[-1] == "1"
+    assert [each[1] for each in pieces(desk)] == ["birds", "birds", "kitchen", "kitchen"]
+    assert desk.json("digest", "show", 1)["plan"] == 1
+    again = desk.json("plan", "run", 1)
+    assert (again["result"], again["digest"], again["new"]) == ("waiting", None, 0)
+    assert "nothing is new" in desk.run("plan", "run", 1).stdout
+    assert desk.json("plan", "list")[0]["next_at"] == listed["next_at"]
+    changed = desk.json(
+        "plan", "edit", 1, "--when", "daily 07:30 UTC", "--tag", "", "--lead", "auto"
+    )
+    assert (changed["schedule"], changed["tags"], changed["lead"]) == ("daily, 07:30 UTC", [], True)
+    assert "off" in desk.run("plan", "edit", 1, "--off").stdout
+    assert desk.json("plan", "list")[0]["next_at"] is None
+    assert "Name what to change" in desk.run("plan", "edit", 1, code=2).stderr
+    desk.run("plan", "remove", 1)
+    assert desk.json("plan", "list") == []
+    assert "plan list" in desk.run("plan", "run", 1, code=1).stderr
+
+
+def test_a_plan_that_sends(desk: Home) -> None:
+    """Carried out by hand it is approved, and a worker is to send it at once."""
+    words = ("--publication", "field-notes", "--when", MONDAY, "--send")
+    desk.run("plan", "add", *words, "--subject", "Field notes, {date}", "--outro", "Bye.")
+    done = desk.json("plan", "run", 1)
+    assert (done["state"], done["problem"]) == ("approved", None)
+    found = desk.json("digest", "show", 1)
+    assert found["send_at"] == found["approved_at"]
+    assert found["subject"].startswith("Field notes, ")
+    desk.run("plan", "edit", 1, "--subject", "Re: {lead}")
+    home_article = desk.write("5.md", "---\ntitle: Oats\n---\nOats.\n")
+    desk.run("article", "add", home_article)
+    said = desk.run("plan", "run", 1)
+    assert "not approved" in said.stderr
+    assert desk.json("digest", "show", 2)["state"] == "draft"
+
+
+def test_a_schedule_that_is_none(desk: Home) -> None:
+    """The examples are in the message."""
+    words = ("--publication", "field-notes", "--when", "every monday")
+    assert MONDAY in desk.run("plan", "add", *words, code=1).stderr
+
+
+@pytest.fixture
+def site() -> Iterator[Website]:
+    with website() as running:
+        yield running
+
+
+def test_by_hand_the_feeds_are_read_too(desk: Home, site: Website) -> None:
+    """And what went wrong with one of them is told."""
+    desk.set(fetch_networks=["127.0.0.1/32"])
+    item = "<item><title>{0}</title><link>https://n.example/{0}</link></item>"
+    for name in ("good", "bad"):
+        site.put(f"/{name}", f"<rss><channel><title>{name}</title></channel></rss>")
+        desk.run("feed", "add", f"{site.url}/{name}", "--publication", "field-notes")
+    desk.run(
+        "plan", "add", "--publication", "field-notes", "--when", MONDAY, "--feed", 1, "--feed", 2
+    )
+    site.put("/good", f"<rss><channel><title>x</title>{item.format('Hens')}</channel></rss>")
+    site.fail("/bad", 500)
+    with rows(desk) as engine, engine.begin() as connection:
+        connection.execute(text("UPDATE feed SET checked_at = NULL, created_at = '2026-01-01'"))
+    said = desk.run("plan", "run", 1)
+    assert "Note: feed 2" in said.stderr
+    assert "Subject: Hens" in said.stdout
+    assert "Plan 1 takes" in desk.run("feed", "remove", 1, code=1).stderr
+    assert desk.json("plan", "edit", 1, "--feed", 0)["feeds"] == []
