@@ -9,6 +9,7 @@ templates were ever given is taken away.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -41,9 +42,39 @@ def files(folder: Path | None) -> jinja2.BaseLoader:
     ours = jinja2.FileSystemLoader(resource_dir("templates") / "mail")
     if folder is None:
         return ours
-    return jinja2.ChoiceLoader(
-        [jinja2.FileSystemLoader(folder), ours, jinja2.PrefixLoader({SHIPPED: ours})]
-    )
+    return jinja2.ChoiceLoader([_Before(folder, ours), jinja2.PrefixLoader({SHIPPED: ours})])
+
+
+class _Before(jinja2.ChoiceLoader):
+    """The templates in a folder, and for want of one those of `rest`, until there is one."""
+
+    def __init__(self, folder: Path, rest: jinja2.BaseLoader) -> None:
+        self._own = jinja2.FileSystemLoader(folder)
+        self._rest = rest
+        super().__init__([self._own, rest])
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        """As Jinja asks for it: text, file, and whether it is still the one to take."""
+        if self._has(environment, template):
+            return self._own.get_source(environment, template)
+        source, file, is_fresh = self._rest.get_source(environment, template)
+        return (
+            source,
+            file,
+            lambda: bool(is_fresh and is_fresh()) and not self._has(environment, template),
+        )
+
+    def _has(self, environment: jinja2.Environment, template: str) -> bool:
+        try:
+            self._own.get_source(environment, template)
+        except jinja2.TemplateNotFound:
+            return False
+        return True
+
+    # A template is then loaded by this loader as a whole, with what get_source says of it.
+    load = jinja2.BaseLoader.load
 
 
 def sources(environment: jinja2.Environment) -> dict[str, str]:
