@@ -90,7 +90,8 @@ def test_what_looks_at_a_reader_is_frozen_with_all_it_needs(tmp_path: Path) -> N
 
 
 def test_a_file_that_was_changed_is_read_anew(tmp_path: Path) -> None:
-    """A preview shows what stands in the file now, styles too."""
+    """A preview shows what stands in the file now, styles too; one that is new or gone as well."""
+    assert "shipped" not in letter(templates=of_files("en", str(tmp_path))).html
     css = "themes__plain__style_css"
     ours = '{% include "shipped/themes/plain/style.css" %}'
     assert (
@@ -101,6 +102,8 @@ def test_a_file_that_was_changed_is_read_anew(tmp_path: Path) -> None:
     file.write_text(f"{ours} h1 {{ color: #222222 }} /* longer */")
     made = letter(templates=of_files("en", str(tmp_path))).html
     assert "#222222" in made and "#111111" not in made
+    file.unlink()
+    assert letter(templates=of_files("en", str(tmp_path))) == letter()
 
 
 @pytest.mark.parametrize(
