@@ -39,6 +39,14 @@ ROOT = catalogs.ROOT
 
 PLACEHOLDER = re.compile(r"%\((\w+)\)[a-z]")
 TAG = re.compile(r"<[^>]*>")
+# How a message may end where its source ends so.
+ENDS = {".": ".!", ":": ":", ")": ")"}
+# Words for somebody whom one knows.
+FAMILIAR = {
+    "de": r"du|dich|dir|dein\w*|ihr habt|euch",
+    "es": r"tú|te|tu|tus|ti|vosotros|os",
+    "fr": r"tu|te|toi|ton|ta|tes",
+}
 # What reaches readers from modules; the rest speaks to operators, in plain English.
 ROOMS = ("web", "mail", "digests", "consent", "subscriptions", "sending")
 OPERATORS = (
@@ -115,9 +123,18 @@ def test_form(language: str) -> None:
         for words in forms(message):
             assert words == words.strip() and "  " not in words, words
             assert '"' not in TAG.sub("", words) and "'" not in words, words
-            source = sources(message)[0]
-            if source[-1] in ".:)":
-                assert words[-1] == source[-1], words
+            end = sources(message)[0][-1]
+            if end in ENDS:
+                assert words[-1] in ENDS[end], words
+
+
+@pytest.mark.parametrize("language", SHIPPED)
+def test_polite(language: str) -> None:
+    """Readers are spoken to as Sie, usted and vous, everywhere."""
+    familiar = re.compile(rf"\b({FAMILIAR[language]})\b", re.IGNORECASE)
+    for message in catalogs.messages(catalogs.read(language)):
+        for words in forms(message):
+            assert not familiar.search(words), words
 
 
 @pytest.mark.parametrize("language", ["fr"])
@@ -145,7 +162,7 @@ def test_compiled(language: str) -> None:
 
 
 def test_templates_say_nothing_by_themselves() -> None:
-    """Every word in a template for readers goes through gettext: text, attributes that are read, constants."""
+    """Every word for readers in a template goes through gettext: text, attributes, constants."""
     found = {
         str(path.relative_to(ROOT)): words
         for room in ("pages", "mail", "receipt")

@@ -134,6 +134,16 @@ print(len(list((resource_dir("templates") / "mail").glob("*/body.html"))))
     assert int(letters) >= 6
 
 
+def test_languages(installed: Path, elsewhere: Path) -> None:
+    """The installed one speaks every language, without a step of its own."""
+    program = """
+from newsletter import i18n
+print(*(i18n.translations(tag).gettext("Unsubscribe") for tag in i18n.languages()), sep="|")
+"""
+    said = run(installed / "python", "-X", "utf8", "-c", program, cwd=elsewhere).strip()
+    assert said == "Unsubscribe|Abmelden|Darse de baja|Se désabonner"
+
+
 def test_an_older_python_is_refused(installed: Path, elsewhere: Path) -> None:
     """pip refuses to install it for a Python that is too old, instead of a failure later."""
     program = (
