@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,10 @@ from flask.testing import FlaskClient
 from newsletter import consent, store
 from newsletter.links import Links
 from newsletter.subscriptions import erase
-from newsletter.web import create_app
+from newsletter.web import create_app, make_server
 
 if TYPE_CHECKING:
+    import playwright.sync_api
     from flask import Flask
     from sqlalchemy import Engine
     from werkzeug.test import TestResponse
@@ -263,3 +266,28 @@ def publish(engine: Engine, publication: Publication, now: datetime) -> Callable
 def digest(publish: Callable[..., store.Digest]) -> store.Digest:
     """A digest of field-notes that was sent."""
     return publish()
+
+
+@pytest.fixture
+def site(settings: Settings, engine: Engine, app: Flask) -> Iterator[str]:
+    """The app on a real port; its links lead to base_url all the same."""
+    server = make_server(app, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield server.url
+    server.close()
+    thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.sync_api.Browser]:
+    """Chromium. Not for the whole run: its event loop would be in other tests' way."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as running:
+        found = running.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield found
+        found.close()

@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Engine
 
 from newsletter import store
-from newsletter.config import Settings
-from newsletter.web import create_app, make_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here"),
-    pytest.mark.parametrize("database_kind", ["sqlite"]),
-]
-
-
-@pytest.fixture
-def site(settings: Settings, engine: Engine) -> Iterator[str]:
-    """The app on a real port, with links that lead there."""
-    placeholder = settings.model_copy(update={"base_url": "http://127.0.0.1:1"})
-    app = create_app(placeholder, engine)
-    server = make_server(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield server.url
-    server.close()
-    thread.join(20)
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield running
-        running.close()
+pytestmark = [pytest.mark.browser, pytest.mark.parametrize("database_kind", ["sqlite"])]
 
 
 @pytest.fixture
