@@ -19,7 +19,7 @@ class Seen:
     """What came of asking for an address.
 
     status: of HTTP, after redirects; None when there was no answer, and `problem` says why.
-    is_gone: there is no such host.
+    is_gone: there is no such host, though others were found.
     """
 
     status: int | None
@@ -44,7 +44,11 @@ def look_at(
         return _seen(url, replace(reach, timeout=min(reach.timeout, left)))
 
     with ThreadPoolExecutor(at_once, thread_name_prefix="look") as asking:
-        return dict(zip(addresses, asking.map(look, addresses), strict=True))
+        found = list(asking.map(look, addresses))
+    if not any(each.status for each in found):
+        # This machine knows no names at the moment, or is not on the net at all.
+        found = [replace(each, is_gone=False) for each in found]
+    return dict(zip(addresses, found, strict=True))
 
 
 def _seen(url: str, reach: Reach) -> Seen:
