@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,3 +210,21 @@ def test_by_hand_the_feeds_are_read_too(desk: Home, site: Website) -> None:
     assert "Subject: Hens" in said.stdout
     assert "Plan 1 takes" in desk.run("feed", "remove", 1, code=1).stderr
     assert desk.json("plan", "edit", 1, "--feed", 0)["feeds"] == []
+
+
+def test_a_restored_backup_switches_plans_off(desk: Home) -> None:
+    """What they composed since is not known: they wait for an operator's word."""
+    desk.bring_in("ada@example.net")
+    desk.run("plan", "add", "--publication", "field-notes", "--when", MONDAY)
+    copy = desk.folder / "copy.db"
+    desk.run("backup", copy)
+    desk.run("subscriber", "unsubscribe", "ada@example.net", "--yes")
+    for end in ("", "-wal", "-shm"):
+        Path(f"{desk.database}{end}").unlink(missing_ok=True)
+    shutil.copy(copy, desk.database)
+    said = desk.run("recover", "--yes").stdout
+    assert "Plan 1 is off" in said
+    assert "newsletter plan edit 1 --on" in said
+    assert desk.json("plan", "list")[0]["next_at"] is None
+    desk.run("plan", "edit", 1, "--on")
+    assert desk.json("plan", "run", 1, "--dry-run")["articles"] == []

@@ -27,6 +27,15 @@ def test_the_subject_of_titles(titles: list[str], subject: str) -> None:
     assert suggest.subject(titles, language="en") == subject
 
 
+def test_the_subject_is_in_the_publications_language() -> None:
+    """The words between the titles are translated, in the plural that the number asks for."""
+    titles = ["Mauersegler", "Brot", "Roggen", "Hafer"]
+    expected = "Mauersegler, Brot und 2 weitere Artikel"
+    assert suggest.subject(titles, language="de") == expected
+    assert suggest.subject(titles[:2], language="de") == "Mauersegler und Brot"
+    assert suggest.subject(titles[:2], language="tlh") == "Mauersegler and Brot"
+
+
 @pytest.mark.parametrize(
     ("title", "said"),
     [
