@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
-from pathlib import Path
 
 import pytest
 from commandline import Home
@@ -118,34 +117,14 @@ def test_composing(home: Home) -> None:
     (row,) = home.json("digest", "list", "--publication", "field-notes")
     assert row["state"] == "draft"
     shown = home.json("digest", "show", 1)
-    assert shown["articles"] == [{"title": "Harvest", "url": "https://example.org/harvest"}]
+    (article,) = shown["articles"]
+    assert (article["title"], article["url"]) == ("Harvest", "https://example.org/harvest")
     assert shown["archive_url"] is None
     home.run("digest", "show", 9, code=1)
     home.run("digest", "new", "--publication", "field-notes", "--subject", "x", 9, code=1)
     text = home.run("digest", "preview", 1).stdout
     assert text.startswith("Subject: Harvest time\n")
     assert "Harvest" in text
-
-
-def test_preview_files(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """--out writes the page, the text and the mail; --open hands the page to the browser."""
-    home.publish()
-    home.run("article", "add", home.write("harvest.md", HARVEST))
-    compose(home)
-    opened = tmp_path / "opened"
-    browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
-    browser.chmod(0o700)
-    monkeypatch.setenv("BROWSER", f"{browser} %s")
-    folder = tmp_path / "preview"
-    process = home.process("digest", "preview", 1, "--out", folder, "--open")
-    assert process.communicate(timeout=60) and process.returncode == 0
-    assert opened.read_text().strip() == (folder / "digest.html").as_uri()
-    assert "Harvest" in (folder / "digest.txt").read_text()
-    mail = message_from_bytes((folder / "digest.eml").read_bytes(), policy=policy.default)
-    assert mail["Subject"] == "Harvest time"
-    assert mail["From"] == "Field Notes <notes@example.org>"
-    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
 
 
 def test_sending(ready: Home, sink: Sink) -> None:
