@@ -192,6 +192,7 @@ USING = {
     "digest edit": "1 --subject X",
     "digest list": "",
     "digest show": "1",
+    "digest check": "1",
     "digest preview": "1",
     "digest test": "1 --to me@example.org",
     "digest approve": "1",
