@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 
+from crash import rows
 from crash.checker import Left
 from crash.world import HASH_KEY, World
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from newsletter import consent, store
 from newsletter.sending import control
@@ -46,19 +48,30 @@ class Operators:
         with store.transaction(engine) as session:
             readers = session.scalars(select(store.Subscription).order_by("id")).all()
             reader = self._lot.choice(readers)
-            found = session.execute(
-                select(store.Delivery.id, store.Delivery.state).where(
-                    store.Delivery.subscription_id == reader.id
-                )
-            )
-            self._world.left += [Left(row.id, row.state) for row in found]
+            mails = select(store.Delivery.id).where(store.Delivery.subscription_id == reader.id)
+            ids = list(session.scalars(mails))
+            if engine.dialect.name == "sqlite":
+                self._note(session, ids)
             by = consent.Evidence(actor="subscriber", channel="link")
             now = datetime.now(UTC)
             if is_erasure:
                 erase.forget(session, reader.subscriber, by, hash_key=HASH_KEY, now=now)
             else:
                 leave.by_reader(session, reader.public_id, by, hash_key=HASH_KEY, now=now)
+        if engine.dialect.name != "sqlite":
+            # There, a row may be armed beside us by a statement that began before our commit; it
+            # is locked then, and left out. All others are looked at after it.
+            with store.transaction(engine) as session:
+                self._note(session, ids)
         engine.dispose()
+
+    def _note(self, session: Session, ids: list[int]) -> None:
+        found = session.execute(
+            select(store.Delivery.id, store.Delivery.state)
+            .where(store.Delivery.id.in_(ids))
+            .with_for_update(skip_locked=True)
+        )
+        self._world.left += [Left(row.id, row.state) for row in found]
 
     def pause(self) -> None:
         """An operator stops a digest."""
@@ -70,8 +83,6 @@ class Operators:
 
     def _move(self, state: store.DigestState, change: object) -> None:
         query = f"SELECT 1 FROM digest WHERE state = '{state}' LIMIT 1"
-        from crash import rows
-
         with rows.opened(self._world.url) as connection:
             if connection.execute(query).fetchone() is None:
                 return
