@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from newsletter.sending import lease
+from newsletter.sending.doubt import or_uncertain
 from newsletter.sending.gate import CANCELLED, halted
 from newsletter.store import Delivery, DeliveryState, Digest, DigestState, LetterName
 from newsletter.store.prepared import Prepared
@@ -203,7 +204,7 @@ def sweep(session: Session, now: datetime) -> int:
     return _change_some(
         session,
         and_(cancelled, back),
-        state=DeliveryState.SKIPPED,
+        state=or_uncertain(DeliveryState.SKIPPED),
         reason=CANCELLED,
         settled_at=now,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -38,6 +39,7 @@ _TICK = 0.2  # seconds until the loop looks around when nothing happens
 # A relay hangs up on a silent connection sooner or later; do it first.
 _SILENT_FOR = 2.0
 _MAX_REASON = 500
+_SMALLEST_TURN = 4
 
 
 class Handover:
@@ -65,9 +67,9 @@ class Handover:
         self._supply = supply(self.wake)
         self._out_of_work = out_of_work
         self._was_idle = False
-        self._in_pool: dict[int, Mail] = {}  # offered and not armed, by the id of the row
-        self._armed: dict[int, Mail] = {}  # the dot is written, no answer yet
-        self._offered: dict[int, Offer] = {}  # only the dot is missing; by the id of the row
+        self._in_pool: dict[Claim, Mail] = {}  # offered and not armed; a row may be claimed anew
+        self._armed: dict[Claim, Mail] = {}  # the dot is written, no answer yet
+        self._offered: dict[Claim, Offer] = {}  # only the dot is missing
         self._answers: list[Answer] = []
         self._doubtful: list[Claim] = []  # perhaps armed, and surely without a dot
         self._breakers: dict[int, Breaker] = {}
@@ -125,7 +127,7 @@ class Handover:
         self._rest()
 
     def _offer(self, mail: Mail) -> Offer:
-        self._in_pool[mail.claim.id] = mail
+        self._in_pool[mail.claim] = mail
         # Our builder's bytes (newsletter.mail.message): not to be searched once more.
         return Offer(
             mail, mail.sender, mail.recipient, mail.raw, smtputf8=mail.smtputf8, clean=True
@@ -141,6 +143,8 @@ class Handover:
 
     def _go_on(self, seconds: float) -> None:
         """Wait for the relay for at most so long, and do the round that follows."""
+        if self._offered:
+            seconds = 0.0
         limits = [seconds, *(each for each in (self._supply.wait, self._job.relay.wait()) if each)]
         self._note(self._pool.poll(min(limits)))
         if self._offered or self._answers or self._doubtful:
@@ -156,11 +160,11 @@ class Handover:
             mail: Mail = offer.key
             if isinstance(event, Offered):
                 mail.sha256  # noqa: B018 - computed here, while no transaction is open
-                self._offered[mail.claim.id] = offer
+                self._offered[mail.claim] = offer
                 failpoints.reached("offered")
                 continue
             for held in (self._in_pool, self._armed, self._offered):
-                held.pop(mail.claim.id, None)
+                held.pop(mail.claim, None)
             self._answer(Answer(mail, event.result))
 
     def _answer(self, answer: Answer) -> None:
@@ -199,8 +203,7 @@ class Handover:
     # The round.
 
     def _round(self) -> None:
-        offered = list(self._offered.values())
-        self._offered.clear()
+        offered = self._turn()
         if self._job.rests():
             self._leave(offered)
             offered = []
@@ -225,6 +228,15 @@ class Handover:
         for number, reason in trips.items():
             self._pause({number}, reason)
 
+    def _turn(self) -> list[Offer]:
+        """The offered mails of this round: at most half of those that are under way.
+
+        The relay has the other half to think about while this round is written to the disk.
+        """
+        most = max(_SMALLEST_TURN, (len(self._in_pool) + len(self._armed) + 1) // 2)
+        chosen = list(islice(self._offered, most))
+        return [self._offered.pop(number) for number in chosen]
+
     def _write(self, offered: list[Offer]) -> list[Verdict]:
         """The round's one transaction."""
         job, now = self._job, self._job.clock()
@@ -248,11 +260,11 @@ class Handover:
                 # the row for uncertain, and an operator may have acted on it.
                 late.append(offer)
             elif verdict is Verdict.ARMED:
-                del self._in_pool[mail.claim.id]
-                self._armed[mail.claim.id] = mail
+                del self._in_pool[mail.claim]
+                self._armed[mail.claim] = mail
                 self._pool.finish(offer, self._next())
             else:
-                del self._in_pool[mail.claim.id]
+                del self._in_pool[mail.claim]
                 self._pool.abandon(offer)
                 name = "claim_lost" if verdict is Verdict.LOST else verdict.value
                 log.info(name, delivery=mail.claim.id)
@@ -274,7 +286,7 @@ class Handover:
         """Close the connections of offers that will get no dot; their rows go back."""
         for offer in offered:
             self._pool.abandon(offer)
-            self._in_pool.pop(offer.key.claim.id, None)
+            self._in_pool.pop(offer.key.claim, None)
             self._doubtful.append(offer.key.claim)
 
     # Pausing.

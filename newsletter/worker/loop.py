@@ -87,7 +87,7 @@ class Sender:
         self._relay = Relay(relay_delay)
         self._pace = Pace(settings.mails_per_second or None, settings.domain_rates)
         keys = dkim_key.active(settings)
-        self._signer = Signer(keys) if keys else None
+        self._signer = Signer(keys, bodies="relaxed") if keys else None
         self._ending = threading.Event()
         self._tick = threading.Event()  # set when the overseer should look at once
         self._error: BaseException | None = None

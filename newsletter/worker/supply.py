@@ -71,6 +71,7 @@ class Supply:
         self._claimed_at = self._looked_at = float("-inf")
         self._dry_until = float("-inf")
         self._hold_until = float("-inf")
+        self._said_unsigned: set[int | str] = set()
 
     @property
     def is_dry(self) -> bool:
@@ -244,8 +245,17 @@ class Supply:
         while self._signing and self._signing[0][0].done():
             future, mails = self._signing.popleft()
             for mail, raw in zip(mails, future.result(), strict=True):
+                if len(raw) == len(mail.raw):
+                    self._unsigned(mail)
                 mail.raw = raw
             self._take(mails)
+
+    def _unsigned(self, mail: Mail) -> None:
+        """Tell once that no key is for the domain that a letter or digest is from."""
+        what = mail.digest_id or mail.letter
+        if what not in self._said_unsigned:
+            self._said_unsigned.add(what)
+            log.warning("unsigned", letter=mail.letter, digest=mail.digest_id)
 
     def _take(self, mails: list[Mail]) -> None:
         if any(mail.doubt for mail in mails):
