@@ -43,7 +43,7 @@ def judge(report: dict[str, Any], seconds: int) -> None:
     assert report["violations"] == []
     assert report["errors"] == []
     by = report["by"]
-    assert by["mails until then"] >= 20 * seconds
+    assert by["mails until then"] >= 5 * seconds
     assert by["kill"] >= seconds / 2
     assert min(by[what] for what in ("stop", "cut off", "server down")) >= seconds / 15
 
