@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,16 @@ def settings(url: str, folder: Path, port: int, *, connections: int, **over: Any
     return Settings(**values)
 
 
-def sender(engine: Engine, settings: Settings) -> Callable[[], None]:
-    """What works like `newsletter worker`, until somebody kills it.
+def sender(
+    engine: Engine, settings: Settings, clock: Callable[[], datetime] | None = None
+) -> Callable[[], None]:
+    """What works like `newsletter worker`, until somebody kills it. clock: the time; None: now's.
 
     What all processes of one installation read alike is read here, before they are forked.
     """
     pool = smtp_pool(settings)
-    return lambda: Sender(engine, settings, pool, relay_delay=0.01).run(threading.Event())
+    over: dict[str, Any] = {"clock": clock} if clock else {}
+    return lambda: Sender(engine, settings, pool, relay_delay=0.01, **over).run(threading.Event())
 
 
 def send_all(engine: Engine, settings: Settings, is_over: Callable[[], bool]) -> None:
