@@ -116,6 +116,13 @@ def busy(session: Session, digest_ids: Iterable[int]) -> bool:
     return any(session.scalar(select(exists().where(where))) for where in conditions)
 
 
+def left(session: Session, digest_id: int, *, put_off: bool) -> bool:
+    """Whether mails of a digest are queued or on their way; put_off: or put off by the relay."""
+    states = (*_OPEN, DeliveryState.DEFERRED) if put_off else _OPEN
+    is_left = exists().where(Delivery.digest_id == digest_id, Delivery.state.in_(states))
+    return bool(session.scalar(select(is_left)))
+
+
 _held = and_(Delivery.id == bindparam("row"), Delivery.epoch == bindparam("row_epoch"))
 _GIVE_BACK = Prepared(
     update(Delivery)

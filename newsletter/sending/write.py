@@ -190,6 +190,11 @@ class Draft:
         return self.row.letter
 
     @property
+    def domain(self) -> str:
+        """The recipient's, in ASCII and lower case; empty when it is not known here."""
+        return (self.row.address_key or "").rpartition("@")[2]
+
+    @property
     def looks_open(self) -> bool:
         """Whether its reader is subscribed, as the table says; the last look says more."""
         return self.row.subscription_state == SubscriptionState.CONFIRMED

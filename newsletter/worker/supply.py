@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -81,7 +81,7 @@ class Supply:
 
     @property
     def wait(self) -> float:
-        """Seconds for which `next` has nothing because of the limit of mails a second."""
+        """Seconds for which nothing is written because of the limit of mails a second."""
         return max(0.0, self._hold_until - time.monotonic())
 
     def ring(self) -> None:
@@ -90,22 +90,7 @@ class Supply:
 
     def next(self) -> Mail | None:
         """The mail that goes next; None when there is none now."""
-        if self.wait:
-            return None
-        while self._ready:
-            mail = self._ready.popleft()
-            if mail.letter != LetterName.DIGEST:
-                return mail
-            seconds = self._pace.overall()
-            if seconds > 0:
-                self._ready.appendleft(mail)
-                self._hold_until = time.monotonic() + seconds
-                return None
-            seconds = self._pace.wait(mail.domain)
-            if seconds <= 0:
-                return mail
-            self._put_back.append((mail.claim, seconds))
-        return None
+        return self._ready.popleft() if self._ready else None
 
     def again(self, mail: Mail) -> None:
         """Put a mail that was not begun in front."""
@@ -149,7 +134,7 @@ class Supply:
                 self._dry_until = time.monotonic() + _DRY_FOR
         made = len(self._ready) + sum(len(mails) for _future, mails in self._signing)
         wanted = self._low if self._signers is None else _SIGNED_AHEAD * self._low
-        if self._drafts and made < wanted:
+        if self._drafts and made < wanted and not self.wait:
             self._write(min(self._low, len(self._drafts)))
 
     def _claim(self, *, wants_digests: bool) -> list[Claim]:
@@ -221,7 +206,7 @@ class Supply:
                     settle.look(session, each, now=self._job.clock())
 
     def _write(self, count: int) -> None:
-        made = [self._writer.write(self._drafts.popleft()) for _ in range(count)]
+        made = [self._writer.write(draft) for draft in self._paced(count)]
         mails = [each for each in made if isinstance(each, Mail)]
         if len(mails) < len(made):
             with self._job.write() as session:
@@ -229,6 +214,22 @@ class Supply:
                     if isinstance(each, Unwritable):
                         _unwritable(session, each, self._job)
         self._sign(mails)
+
+    def _paced(self, count: int) -> Iterator[Draft]:
+        """The drafts whose turn it is; those of a domain that must wait go back until theirs.
+
+        Asked before a mail is written and signed, which costs more than all the rest.
+        """
+        for _ in range(count):
+            draft = self._drafts[0]
+            if draft.letter == LetterName.DIGEST:
+                if seconds := self._pace.overall():
+                    self._hold_until = time.monotonic() + seconds
+                    return
+                if seconds := self._pace.wait(draft.domain):
+                    self._put_back.append((self._drafts.popleft().claim, seconds))
+                    continue
+            yield self._drafts.popleft()
 
     def _sign(self, mails: list[Mail]) -> None:
         if self._signers is None or not mails:
