@@ -46,11 +46,15 @@ def sender(
     return lambda: Sender(engine, settings, pool, relay_delay=0.01, **over).run(threading.Event())
 
 
+def run(engine: Engine, settings: Settings, stop: threading.Event) -> None:
+    """Work in this thread until `stop` is set; raises what ends it otherwise."""
+    Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run(stop)
+
+
 def send_all(engine: Engine, settings: Settings, is_over: Callable[[], bool]) -> None:
     """Work in this process until nothing is left to send; at most a minute."""
     stop = threading.Event()
-    work = Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run
-    thread = threading.Thread(target=work, args=(stop,))
+    thread = threading.Thread(target=run, args=(engine, settings, stop))
     thread.start()
     end = time.monotonic() + 60
     while thread.is_alive() and not is_over() and time.monotonic() < end:
