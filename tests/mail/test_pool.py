@@ -89,12 +89,12 @@ def test_poll_waits_no_longer_than_it_is_told(sink: Sink) -> None:
     with pool_to(sink) as pool:
         began = time.monotonic()
         assert pool.poll(0.1) == []
-        assert 0.09 < time.monotonic() - began < 1
+        assert 0.09 < time.monotonic() - began < 10
         bell = threading.Timer(0.1, pool.wake)
         bell.start()
         began = time.monotonic()
         assert pool.poll(10) == []
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9
         bell.join()
         for _ in range(100_000):  # more than its bell holds
             pool.wake()
@@ -131,8 +131,10 @@ def test_letting_go_of_a_mail(pipelining: bool, raw: bytes) -> None:
 def test_closing(raw: bytes) -> None:
     """At the end idle connections say QUIT, mails without a dot are returned, those with one get
     their answer if it comes in time, and are unknown else."""
-    for grace, kind in ((5, Reply), (0.05, Unknown)):
-        with Sink(reply=lambda at, _: "after 0.4 250 2.0.0 ok" if at == "dot" else None) as sink:
+    for grace, seconds, kind in ((20, 0.3, Reply), (0.05, 5, Unknown)):
+        with Sink(
+            reply=lambda at, _, s=seconds: f"after {s} 250 2.0.0 ok" if at == "dot" else None
+        ) as sink:
             offers = [mail(raw, f"r{number}@example.org") for number in range(4)]
             with pool_to(sink, size=3) as pool:
                 offered(pool, offers[0])
