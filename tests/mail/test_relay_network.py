@@ -227,6 +227,16 @@ def test_late_is_not_never(raw: bytes) -> None:
             assert len(sink.received) == 1
 
 
+def test_an_answer_that_nobody_read_yet(sink: Sink, raw: bytes) -> None:
+    """An answer that is there when the process comes back from standing still is an answer,
+    however late it is read."""
+    with pool_to(sink, timeout=20, dot_timeout=0.2) as pool:
+        offer = offered(pool, mail(raw))
+        pool.finish(offer)
+        time.sleep(0.4)
+        assert accepted(end_of(pool, offer))
+
+
 def test_a_relay_that_restarts(raw: bytes) -> None:
     """A relay that comes and goes: each mail that was called accepted arrived, no mail arrives
     twice, and what may have arrived unseen is called unknown."""
