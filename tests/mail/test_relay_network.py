@@ -20,6 +20,7 @@ from relaying import (
     end_of,
     hand_over,
     mail,
+    offered,
     pool_to,
     read_until,
     up_to_the_body,
