@@ -190,8 +190,11 @@ class Pool:
                 self._events.append(Done(offer, Returned(None, "mail")))
             self._after(connection)
         now = monotonic()
-        while self._connections and now < until:
-            now = self._step(now, until - now)
+        while self._connections:
+            # Once at least: what is there to be read was said in time.
+            now = self._step(now, max(0.0, until - now))
+            if now >= until:
+                break
         for connection in tuple(self._connections):
             if connection.session is not None:
                 connection.session.lost("no reply in time")

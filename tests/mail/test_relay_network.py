@@ -236,6 +236,11 @@ def test_an_answer_that_nobody_read_yet(sink: Sink, raw: bytes) -> None:
         pool.finish(offer)
         time.sleep(0.4)
         assert accepted(end_of(pool, offer))
+        pool.finish(last := offered(pool, mail(raw)))
+        time.sleep(0.4)
+        [event] = pool.close(0)
+        assert isinstance(event, Done)
+        assert (event.offer, accepted(event.result)) == (last, True)
 
 
 def test_a_relay_that_restarts(raw: bytes) -> None:
