@@ -29,6 +29,7 @@ from relaying import (
 from newsletter.mail.pool import Pool
 from newsletter.mail.sink import Sink
 from newsletter.mail.transport import (
+    Done,
     Offered,
     RelayProblem,
     Reply,

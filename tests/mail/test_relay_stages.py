@@ -242,7 +242,7 @@ def test_a_mail_that_is_too_large(raw: bytes) -> None:
         result = ends[large]
         assert isinstance(result, Refused)
         assert (result.stage, str(result.reply)[:9]) == ("mail", "552 5.3.4")
-        assert said == ["mail", "rcpt", "data", "body", "dot"]
+        assert [at for at in said if at != "body"] == ["mail", "rcpt", "data", "dot"]
         assert isinstance(run(pool, [large])[EVE], Refused)
         assert accepted(hand_over(pool, raw))
         assert sink.connections == 1
