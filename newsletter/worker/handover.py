@@ -18,13 +18,14 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from newsletter import failpoints
+from newsletter.errors import BadInput
 from newsletter.mail.pool import Pool
 from newsletter.mail.transport import Event, Offer, Offered, RelayProblem, Unknown
 from newsletter.sending.breaker import Breaker
 from newsletter.sending.claim import Claim
 from newsletter.sending.pace import Pace
 from newsletter.sending.settle import Verdict
-from newsletter.sending.write import Mail
+from newsletter.sending.write import Mail, Unwritable
 from newsletter.store import LetterName
 from newsletter.store.clock import since_boot
 from newsletter.worker import answers, patience
@@ -128,18 +129,26 @@ class Handover:
         if self._job.rests():
             return
         while self._pool.free() > 0:
-            mail = self._supply.next()
-            if mail is None:
+            offer = self._offer()
+            if offer is None:
                 break
-            self._pool.offer(self._offer(mail))
+            self._pool.offer(offer)
         self._rest()
 
-    def _offer(self, mail: Mail) -> Offer:
-        self._in_pool[mail.claim] = mail
-        # Our builder's bytes (newsletter.mail.message): not to be searched once more.
-        return Offer(
-            mail, mail.sender, mail.recipient, mail.raw, smtputf8=mail.smtputf8, clean=True
-        )
+    def _offer(self) -> Offer | None:
+        """What goes next; a mail that cannot go over a wire fails, and the others go on."""
+        while (mail := self._supply.next()) is not None:
+            try:
+                # Our builder's bytes (newsletter.mail.message): not to be searched once more.
+                offer = Offer(
+                    mail, mail.sender, mail.recipient, mail.raw, smtputf8=mail.smtputf8, clean=True
+                )
+            except BadInput as error:
+                self._supply.refuse(Unwritable(mail.claim, error))
+            else:
+                self._in_pool[mail.claim] = mail
+                return offer
+        return None
 
     def _rest(self) -> None:
         seconds = time.monotonic()
@@ -287,10 +296,7 @@ class Handover:
 
     def _next(self) -> Offer | None:
         """What goes behind a dot."""
-        if self._job.rests():
-            return None
-        mail = self._supply.next()
-        return self._offer(mail) if mail else None
+        return None if self._job.rests() else self._offer()
 
     def _leave(self, offered: Iterable[Offer]) -> None:
         """Close the connections of offers that will get no dot; their rows go back."""

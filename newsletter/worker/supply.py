@@ -96,6 +96,11 @@ class Supply:
         """Put a mail that was not begun in front."""
         self._ready.appendleft(mail)
 
+    def refuse(self, row: Unwritable) -> None:
+        """Settle a row of which no mail can be made."""
+        with self._job.write() as session:
+            _unwritable(session, row, self._job)
+
     def drop(self, digest_ids: set[int]) -> None:
         """Give back the mails of digests that are not being sent any more."""
         gone = [mail.claim for mail in self._ready if mail.digest_id in digest_ids]
