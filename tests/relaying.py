@@ -48,6 +48,11 @@ def until(pool: Pool, done: Callable[[list[Event]], bool]) -> list[Event]:
     return events
 
 
+def any_done(events: list[Event]) -> bool:
+    """For `until`: some mail came to its end."""
+    return any(isinstance(each, Done) for each in events)
+
+
 def offered(pool: Pool, offer: Offer) -> Offer:
     """Bring `offer` to where only its dot is missing."""
     pool.offer(offer)

@@ -27,7 +27,7 @@ from newsletter.links import Links, Purpose
 from newsletter.sending import queue
 from newsletter.subscriptions import publications
 from newsletter.web import create_app
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -86,7 +86,7 @@ class House:
     def send(self) -> list[EmailMessage]:
         """Everything in the outbox goes out; the mails that arrived by it."""
         before = len(self.sink.received)
-        sender = Sender(self.engine, self.settings, smtp_transport(self.settings))
+        sender = Sender(self.engine, self.settings, smtp_pool(self.settings))
         sender.run(threading.Event(), until_idle=True)
         for each in self.sink.received[before:]:
             assert VICTIM not in each.recipients

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
 
 from newsletter import store
@@ -11,6 +13,9 @@ from newsletter.cli.naming import digest_argument, find
 from newsletter.cli.signing import signed
 from newsletter.config import Settings
 from newsletter.sending import retry as again
+from newsletter.store import DigestState
+
+_MINUTES = again.HOLD // timedelta(minutes=1)
 
 
 @click.command()
@@ -52,10 +57,15 @@ def retry(
                 done = again.failed(session, digest, now)
             else:
                 done = again.uncertain(session, digest, now, even_changed=even_changed)
+            is_paused = digest.state == DigestState.PAUSED
     if as_json:
         output.emit_json({"digest": digest_id, "again": done.again, "left": done.left})
     else:
         _say(here.settings, digest_id, done, "uncertain" if uncertain else "failed")
+        if done.again and is_paused:
+            click.echo(f"The digest is paused; go on with: newsletter resume {digest_id}")
+        elif done.again:
+            click.echo(f"A running worker takes them up, or: newsletter send {digest_id}")
     if done.left:
         click.get_current_context().exit(NOT_DELIVERED)
 
@@ -65,13 +75,12 @@ def _say(settings: Settings, digest_id: int, done: again.Done, state: str) -> No
         click.echo(f"Mails of digest {digest_id} that are sent once more: {done.again}")
         if state == "uncertain":
             click.echo(_what_it_means(settings))
-        click.echo(f"A running worker takes them up, or: newsletter send {digest_id}")
     elif not done.left:
         click.echo(f"Digest {digest_id} has no mail that is {state}; nothing changes.")
     if done.left:
         click.echo(
-            f"Left alone, being younger than 15 minutes: {done.left}. Their answer may still come; "
-            "the same command takes them later."
+            f"Left alone, being younger than {_MINUTES} minutes: {done.left}. Their answer may "
+            "still come; the same command takes them later."
         )
 
 

@@ -16,6 +16,7 @@ from newsletter.config.values import (
     check_database_url,
     check_limit,
     check_limit_storage,
+    check_own_header,
     check_smtp_url,
     smtp_server,
 )
@@ -95,7 +96,7 @@ class Settings(BaseModel):
         le=600,
         description="Seconds that the relay's last replies may take when the sender is stopped.",
     )
-    idempotency_header: str | None = Field(
+    idempotency_header: Annotated[str | None, AfterValidator(check_own_header)] = Field(
         default=None,
         pattern=r"^[A-Za-z][A-Za-z0-9-]{2,60}$",
         examples=["Resend-Idempotency-Key"],

@@ -149,3 +149,39 @@ def check_limit_storage(value: str) -> str:
 
 Secret = Annotated[SecretStr, AfterValidator(check_secret)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]
+
+
+# Fields that our mails have already, or that mean something to those who carry mail.
+_TAKEN = frozenset(
+    [
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "sender",
+        "reply-to",
+        "subject",
+        "date",
+        "message-id",
+        "in-reply-to",
+        "references",
+        "received",
+        "return-path",
+        "auto-submitted",
+        "mime-version",
+        "feedback-id",
+        "consent-log-checkpoint",
+    ]
+)
+_TAKEN_FAMILIES = ("list-", "content-", "dkim-", "arc-", "resent-")
+
+
+def check_own_header(name: str | None) -> str | None:
+    """The name of a header field that is only for the relay; None stays None.
+
+    Raises ValueError for one that mails of ours have already.
+    """
+    lower = (name or "").lower()
+    if lower in _TAKEN or lower.startswith(_TAKEN_FAMILIES):
+        raise ValueError(f"{name} stands in mails already; name the relay's own header")
+    return name

@@ -204,14 +204,17 @@ class Connection:
             else:
                 self._refuse_tls(error)
             return
-        if answer:
-            self._write(answer, now)
+        # Before anything that is encrypted from here on, and not before what was said is read: the
+        # line may be broken the one way and full of answers the other.
+        self._unsent += answer
         if tls.established and not was_established and self._greeting is not None:
             if self._greeting.wants_tls:
                 self._greeting.encrypted(now)
             self._look_at_greeting(now)
         if said and not self.over:
             self._received(said, now)
+        if not self.over:
+            self.flush(now)
 
     def _refuse_tls(self, error: Exception) -> None:
         stage = self._greeting.stage if self._greeting is not None else "connect"
@@ -269,7 +272,13 @@ class Connection:
         talk = self.session or self._greeting
         if talk is not None and talk.out:
             words, talk.out = talk.out, b""
-            self._write(words if self._tls is None else self._tls.encrypt(words), now)
+            if self._tls is not None:
+                try:
+                    words = self._tls.encrypt(words)
+                except (OSError, ValueError) as error:
+                    self._lost(_why(error))
+                    return
+            self._write(words, now)
         elif self._unsent:
             self._write(b"", now)
         if self.session is not None and self.session.over:

@@ -6,6 +6,7 @@ encryption or a login, is never left out because the relay does not offer it.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from newsletter.mail.transport import RelayProblem, Reply, Stage
 
 # RFC 5321 §4.5.3.1.4: what a command line may be long; longer answers go on a line of their own.
 _MAX_COMMAND = 512
+_SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 §3
 
 _Answer = tuple[int, bytes]
 
@@ -125,7 +127,7 @@ def _conversation(server: SmtpServer, hostname: str) -> _Conversation:
     return Extensions(
         pipelining="PIPELINING" in keywords,
         # RFC 1870 §3: without a number there may be a limit, or none.
-        size=None if size is None else int(size) if size.isascii() and size.isdecimal() else 0,
+        size=None if size is None else int(size) if _SIZE.fullmatch(size) else 0,
         smtputf8="SMTPUTF8" in keywords and "8BITMIME" in keywords,
     )
 

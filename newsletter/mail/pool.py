@@ -70,7 +70,7 @@ class Pool:
         self._looked = False  # since the last poll
         self._woken = self._closed = False
         self._opening = False  # some connection is not ready for mails
-        self._shortest = min(timeout, IDLE_SECONDS)
+        self._shortest = min(timeout, dot, IDLE_SECONDS)
         self._due = 0.0  # when the deadlines are to be looked at
         self._selector = selectors.DefaultSelector()
         self._bell, self._ringer = socket.socketpair()
@@ -190,8 +190,11 @@ class Pool:
                 self._events.append(Done(offer, Returned(None, "mail")))
             self._after(connection)
         now = monotonic()
-        while self._connections and now < until:
-            now = self._step(now, until - now)
+        while self._connections:
+            # Once at least: what is there to be read was said in time.
+            now = self._step(now, max(0.0, until - now))
+            if now >= until:
+                break
         for connection in tuple(self._connections):
             if connection.session is not None:
                 connection.session.lost("no reply in time")
@@ -239,11 +242,13 @@ class Pool:
 
     def _step(self, now: float, wait: float) -> float:
         """Read, write, and look at the deadlines; returns what time it is then."""
-        if self._opening:
-            self._expire(now)
+        if self._opening or now >= self._due:
+            self._plan(now)
         self._exchange(max(0.0, min(wait, self._due - now)))
         now = monotonic()
         if now >= self._due:
+            # What came while this process stood still came in time, as far as anybody knows.
+            self._exchange(0)
             self._expire(now)
         return now
 
@@ -273,21 +278,25 @@ class Pool:
             while self._bell.recv(4096):
                 pass
 
-    def _expire(self, now: float) -> None:
-        """Tell those whose deadline is over, and note when to look again.
+    def _plan(self, now: float) -> None:
+        """Note when to look at the deadlines.
 
-        Deadlines that are set later on are at least `_shortest` away, except while a connection
-        is being opened.
+        Those that are set later on are at least `_shortest` away, except while a connection is
+        being opened.
         """
         self._opening = False
-        due = now + self._shortest
+        self._due = now + self._shortest
+        for connection in self._connections:
+            self._opening = self._opening or connection.session is None
+            self._due = min(self._due, connection.deadline)
+
+    def _expire(self, now: float) -> None:
+        """Tell those whose deadline is over."""
         for connection in tuple(self._connections):
             if connection.deadline <= now:
                 connection.expire(now)
                 self._after(connection)
-            self._opening = self._opening or connection.session is None
-            due = min(due, connection.deadline)
-        self._due = due
+        self._due = now
 
     def _after(self, connection: Connection) -> None:
         """Close a connection that is over, and say so for the mail that it was opened for."""

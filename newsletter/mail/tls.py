@@ -95,4 +95,5 @@ def handshake_failure(error: Exception) -> tuple[int, bytes] | str:
     if isinstance(error, ssl.SSLCertVerificationError):
         said = f"5.7.5 the relay's certificate is not believed: {error.verify_message}"
         return 454, said.encode()
-    return f"no encryption came about: {getattr(error, 'reason', None) or error}"
+    why = getattr(error, "reason", None) or str(error)
+    return f"no encryption came about: {why.replace('_', ' ').lower()}"

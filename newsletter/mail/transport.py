@@ -137,6 +137,8 @@ class Offer:
             if not _PATH.fullmatch(address):
                 raise BadInput(f"The {role}'s address cannot stand in an SMTP command.", "email")
         is_ascii = self.sender.isascii() and self.recipient.isascii()
+        if not self.raw.endswith(b"\r\n"):
+            raise BadInput("The mail does not end in CRLF, and its dot would be part of it.")
         if not self.clean:
             if not _ends_lines_well(self.raw) or b"\0" in self.raw:
                 raise BadInput("The mail has a line end that is not CRLF, or a NUL.")
@@ -146,13 +148,13 @@ class Offer:
 
 
 def _ends_lines_well(raw: bytes) -> bool:
-    """Whether every line, the last one too, ends in CRLF, and there is no other CR or LF.
+    """Whether there is no CR or LF but those of line ends, CRLF.
 
     The decoder notes which line ends it saw: one pass, five times as fast as counting them.
     """
     seen = IncrementalNewlineDecoder(None, translate=False)
     seen.decode(raw.decode("latin-1"), final=True)
-    return raw.endswith(b"\r\n") and seen.newlines == "\r\n"
+    return seen.newlines == "\r\n"
 
 
 # What became of a mail. Reply: the relay's 2yz to the final dot, the mail is accepted.

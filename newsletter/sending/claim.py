@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from newsletter.sending import lease
+from newsletter.sending.doubt import or_uncertain
 from newsletter.sending.gate import CANCELLED, halted
 from newsletter.store import Delivery, DeliveryState, Digest, DigestState, LetterName
 from newsletter.store.prepared import Prepared
@@ -113,6 +114,13 @@ def busy(session: Session, digest_ids: Iterable[int]) -> bool:
     conditions = [and_(PERSONAL, is_open, _GOES)]
     conditions += [and_(Delivery.digest_id == number, is_open) for number in digest_ids]
     return any(session.scalar(select(exists().where(where))) for where in conditions)
+
+
+def left(session: Session, digest_id: int, *, put_off: bool) -> bool:
+    """Whether mails of a digest are queued or on their way; put_off: or put off by the relay."""
+    states = (*_OPEN, DeliveryState.DEFERRED) if put_off else _OPEN
+    is_left = exists().where(Delivery.digest_id == digest_id, Delivery.state.in_(states))
+    return bool(session.scalar(select(is_left)))
 
 
 _held = and_(Delivery.id == bindparam("row"), Delivery.epoch == bindparam("row_epoch"))
@@ -203,7 +211,7 @@ def sweep(session: Session, now: datetime) -> int:
     return _change_some(
         session,
         and_(cancelled, back),
-        state=DeliveryState.SKIPPED,
+        state=or_uncertain(DeliveryState.SKIPPED),
         reason=CANCELLED,
         settled_at=now,
     )

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from newsletter.sending.doubt import or_uncertain
 from newsletter.sending.gate import CANCELLED
 from newsletter.sending.queue import lock
 from newsletter.store import Delivery, DeliveryState, Digest
@@ -47,7 +48,7 @@ def cancel(session: Session, digest: Digest, now: datetime) -> int:
         update(Delivery)
         .where(Delivery.digest_id == digest.id, Delivery.state.in_(not_handed_over))
         .values(
-            state=DeliveryState.SKIPPED,
+            state=or_uncertain(DeliveryState.SKIPPED),
             reason=CANCELLED,
             settled_at=now,
             owner=None,

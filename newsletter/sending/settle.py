@@ -13,11 +13,12 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Text, Update, bindparam, case, null, or_, select, update
+from sqlalchemy import Select, String, Text, Update, bindparam, case, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from newsletter.mail.transport import Reply
 from newsletter.sending.claim import Claim, give_back
+from newsletter.sending.doubt import in_doubt, or_uncertain
 from newsletter.sending.gate import WAITING, why_not
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Mail
@@ -250,8 +251,12 @@ def _settle_statement(state: DeliveryState, allowed: tuple[DeliveryState, ...]) 
         "reason": bindparam("why"),
         "owner": None,
     }
+    if state in (DeliveryState.FAILED, DeliveryState.SKIPPED):
+        values["state"] = or_uncertain(state)
     if state is DeliveryState.DEFERRED:
         values["due_at"] = bindparam("due")
+        # What may have arrived is not forgotten.
+        values["reason"] = case((in_doubt(), Delivery.reason), else_=bindparam("why", type_=String))
     if state is not DeliveryState.SKIPPED:
         # An uncertain row's attempt was counted when it became so.
         was_counted = Delivery.state == DeliveryState.UNCERTAIN

@@ -22,6 +22,7 @@ from newsletter.errors import BadInput, NewsletterError
 from newsletter.mail.message import wire_address
 from newsletter.sending import personal
 from newsletter.sending.claim import Claim
+from newsletter.sending.doubt import RETRY_CHANGED, RETRY_UNCERTAIN
 from newsletter.sending.edition import Edition, Reader, Sender
 from newsletter.sending.memory import keep_freed_memory
 from newsletter.sending.origin import Origin
@@ -51,10 +52,6 @@ __all__ = [
     "same_as_recorded",
 ]
 
-# The reason of a row that an operator wants sent again although the first try may have arrived;
-# with the second one even when the mail is not the same any more.
-RETRY_UNCERTAIN = "retry-uncertain"
-RETRY_CHANGED = "retry-changed"
 # Why a row failed that no mail can be made of.
 UNWRITABLE = "unwritable"
 CHANGED = "changed"
@@ -191,6 +188,11 @@ class Draft:
     def letter(self) -> str:
         """The letter's name."""
         return self.row.letter
+
+    @property
+    def domain(self) -> str:
+        """The recipient's, in ASCII and lower case; empty when it is not known here."""
+        return (self.row.address_key or "").rpartition("@")[2]
 
     @property
     def looks_open(self) -> bool:

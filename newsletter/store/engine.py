@@ -127,7 +127,9 @@ def _sqlite_fault(connection: Connection) -> str | None:
 
 def _begin_sqlite(connection: Connection) -> None:
     reading = connection.get_execution_options().get("newsletter_reading", False)
-    connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
+    if connection.info.get("query_only") is not reading:  # it stays as it is for the connection
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
+        connection.info["query_only"] = reading
     # IMMEDIATE: writers queue at the start instead of failing in the middle.
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 

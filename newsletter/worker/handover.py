@@ -1,10 +1,10 @@
 """The sending loop: one thread that hands mails over, on all connections of its process.
 
 It goes in rounds. What the relay answered is settled, and the mails of which only the dot is
-missing are armed, in one short transaction; after its commit the dots are written, each with the
-next mail's envelope behind it. So a round costs one write to the disk, however many mails are in
-it, and a mail one journey to the relay and back. Whatever goes wrong before an arming is committed
-closes that connection without the dot.
+missing are armed, in one short transaction (newsletter.worker.rounds); after its commit the dots
+are written, each with the next mail's envelope behind it. So a round costs one write to the disk,
+however many mails are in it, and a mail one journey to the relay and back. Whatever goes wrong
+before an arming is committed closes that connection without the dot.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 
 from newsletter import failpoints
+from newsletter.errors import BadInput
 from newsletter.mail.pool import Pool
 from newsletter.mail.transport import Event, Offer, Offered, RelayProblem, Unknown
-from newsletter.sending import claim, settle
 from newsletter.sending.breaker import Breaker
 from newsletter.sending.claim import Claim
 from newsletter.sending.pace import Pace
 from newsletter.sending.settle import Verdict
-from newsletter.sending.write import Mail
+from newsletter.sending.write import Mail, Unwritable
 from newsletter.store import LetterName
 from newsletter.store.clock import since_boot
 from newsletter.worker import answers, patience
 from newsletter.worker.answers import Answer, Kind
 from newsletter.worker.job import Job
+from newsletter.worker.rounds import Round, Rounds
 from newsletter.worker.supply import Supply
 
 log = structlog.get_logger()
@@ -38,6 +40,7 @@ _TICK = 0.2  # seconds until the loop looks around when nothing happens
 # A relay hangs up on a silent connection sooner or later; do it first.
 _SILENT_FOR = 2.0
 _MAX_REASON = 500
+_SMALLEST_TURN = 4
 
 
 class Handover:
@@ -65,12 +68,15 @@ class Handover:
         self._supply = supply(self.wake)
         self._out_of_work = out_of_work
         self._was_idle = False
-        self._in_pool: dict[int, Mail] = {}  # offered and not armed, by the id of the row
-        self._armed: dict[int, Mail] = {}  # the dot is written, no answer yet
-        self._offered: dict[int, Offer] = {}  # only the dot is missing; by the id of the row
+        self._in_pool: dict[Claim, Mail] = {}  # offered and not armed; a row may be claimed anew
+        self._armed: dict[Claim, Mail] = {}  # the dot is written, no answer yet
+        self._offered: dict[Claim, Offer] = {}  # only the dot is missing
         self._answers: list[Answer] = []
         self._doubtful: list[Claim] = []  # perhaps armed, and surely without a dot
+        self._rounds = Rounds(job, self.wake)
         self._breakers: dict[int, Breaker] = {}
+        self._trips: dict[int, str] = {}
+        self._arming: set[Claim] = set()  # of the present round
         self._busy_at = time.monotonic()
         self.moved_at = since_boot()
         # Who died before it ended a subscription left that to the next.
@@ -80,7 +86,11 @@ class Handover:
     def is_idle(self) -> bool:
         """Whether it has nothing to do."""
         return self._supply.is_dry and not (
-            self._in_pool or self._armed or self._answers or self._doubtful
+            self._in_pool
+            or self._armed
+            or self._answers
+            or self._doubtful
+            or self._rounds.is_writing
         )
 
     def wake(self) -> None:
@@ -112,24 +122,33 @@ class Handover:
     def close(self) -> None:
         """Close all connections: no dot may follow, whatever it was."""
         self._pool.close(0)
+        self._rounds.close()
 
     def _begin(self) -> None:
         """Offer mails on the connections that are free."""
         if self._job.rests():
             return
         while self._pool.free() > 0:
-            mail = self._supply.next()
-            if mail is None:
+            offer = self._offer()
+            if offer is None:
                 break
-            self._pool.offer(self._offer(mail))
+            self._pool.offer(offer)
         self._rest()
 
-    def _offer(self, mail: Mail) -> Offer:
-        self._in_pool[mail.claim.id] = mail
-        # Our builder's bytes (newsletter.mail.message): not to be searched once more.
-        return Offer(
-            mail, mail.sender, mail.recipient, mail.raw, smtputf8=mail.smtputf8, clean=True
-        )
+    def _offer(self) -> Offer | None:
+        """What goes next; a mail that cannot go over a wire fails, and the others go on."""
+        while (mail := self._supply.next()) is not None:
+            try:
+                # Our builder's bytes (newsletter.mail.message): not to be searched once more.
+                offer = Offer(
+                    mail, mail.sender, mail.recipient, mail.raw, smtputf8=mail.smtputf8, clean=True
+                )
+            except BadInput as error:
+                self._supply.refuse(Unwritable(mail.claim, error))
+            else:
+                self._in_pool[mail.claim] = mail
+                return offer
+        return None
 
     def _rest(self) -> None:
         seconds = time.monotonic()
@@ -142,9 +161,18 @@ class Handover:
     def _go_on(self, seconds: float) -> None:
         """Wait for the relay for at most so long, and do the round that follows."""
         limits = [seconds, *(each for each in (self._supply.wait, self._job.relay.wait()) if each)]
+        if self._offered and not self._rounds.is_writing:
+            limits = [0.0]
         self._note(self._pool.poll(min(limits)))
-        if self._offered or self._answers or self._doubtful:
-            self._round()
+        while self._trips:
+            number, reason = self._trips.popitem()
+            self._pause({number}, reason)
+        if self._rounds.is_written:
+            self._end_round()
+        if not self._rounds.is_writing and (self._offered or self._answers or self._doubtful):
+            self._begin_round()
+            if self._rounds.is_written:
+                self._end_round()
         self.moved_at = since_boot()
         if self.is_idle and not self._was_idle:
             self._out_of_work()
@@ -156,21 +184,23 @@ class Handover:
             mail: Mail = offer.key
             if isinstance(event, Offered):
                 mail.sha256  # noqa: B018 - computed here, while no transaction is open
-                self._offered[mail.claim.id] = offer
+                self._offered[mail.claim] = offer
                 failpoints.reached("offered")
                 continue
             for held in (self._in_pool, self._armed, self._offered):
-                held.pop(mail.claim.id, None)
+                held.pop(mail.claim, None)
             self._answer(Answer(mail, event.result))
 
     def _answer(self, answer: Answer) -> None:
         kind = answer.kind
-        if kind is Kind.RETURNED:
-            self._supply.again(answer.mail)
-            return
-        if kind is Kind.RELAY:
-            self._supply.again(answer.mail)
-            self._relay_failed(answer)
+        if kind in (Kind.RETURNED, Kind.RELAY):
+            if answer.mail.claim in self._arming:
+                # Its row is being armed at this moment, and there will be no dot.
+                self._doubtful.append(answer.mail.claim)
+            else:
+                self._supply.again(answer.mail)
+            if kind is Kind.RELAY:
+                self._relay_failed(answer)
             return
         if kind is not Kind.UNKNOWN and answer.reply is not None:
             self._job.relay.worked()
@@ -178,6 +208,7 @@ class Handover:
             self.met_bounce = True
         if answer.pushes_back:
             self._pace.pushed_back(answer.mail.domain)
+        self._count(answer)
         self._answers.append(answer)
         failpoints.reached("answered")
 
@@ -198,44 +229,42 @@ class Handover:
 
     # The round.
 
-    def _round(self) -> None:
-        offered = list(self._offered.values())
-        self._offered.clear()
+    def _begin_round(self) -> None:
+        offered = self._turn()
         if self._job.rests():
             self._leave(offered)
             offered = []
-        began = since_boot()
-        trips = self._tripped()
-        try:
-            verdicts = self._write(offered)
-        except DBAPIError as error:
+        self._arming = {offer.key.claim for offer in offered}
+        begun = Round(offered, self._answers, self._doubtful)
+        self._answers, self._doubtful = [], []
+        self._rounds.begin(begun)
+
+    def _end_round(self) -> None:
+        ended, verdicts = self._rounds.end()
+        self._arming = set()
+        if isinstance(verdicts, Exception):
             # Whether the commit was made, nobody knows; that no dot was written, we do.
-            self._leave(offered)
-            if not patience.passes(error):
-                raise
-            log.warning("database_waits", error=type(error.orig).__name__)
+            self._leave(ended.offered)
+            self._answers = ended.answers + self._answers
+            self._doubtful += ended.doubtful
+            if not patience.passes(verdicts):
+                raise verdicts
+            log.warning("database_waits", error=type(verdicts).__name__)
             time.sleep(patience.PAUSES[1])
             return
-        answers.tell(self._answers)
-        self._answers = []
-        self._doubtful = []
+        answers.tell(ended.answers)
         failpoints.reached("settled")
-        is_late = since_boot() - began > self._job.lease
-        self._finish(offered, verdicts, is_late=is_late)
-        for number, reason in trips.items():
-            self._pause({number}, reason)
+        is_late = since_boot() - ended.began > self._job.lease or self._job.hurries()
+        self._finish(ended.offered, verdicts, is_late=is_late)
 
-    def _write(self, offered: list[Offer]) -> list[Verdict]:
-        """The round's one transaction."""
-        job, now = self._job, self._job.clock()
-        with job.write() as session:
-            if self._doubtful:
-                claim.disarm(session, self._doubtful)
-            answers.record(session, self._answers, retries=job.retries, now=now)
-            verdicts = settle.arm(session, [offer.key for offer in offered], now=now)
-            failpoints.reached("arming")
-        failpoints.reached("armed")
-        return verdicts
+    def _turn(self) -> list[Offer]:
+        """The offered mails of this round: at most half of those that are under way.
+
+        The relay has the other half to think about while this round is written to the disk.
+        """
+        most = max(_SMALLEST_TURN, (len(self._in_pool) + len(self._armed) + 1) // 2)
+        chosen = list(islice(self._offered, most))
+        return [self._offered.pop(number) for number in chosen]
 
     def _finish(self, offered: list[Offer], verdicts: list[Verdict], *, is_late: bool) -> None:
         """The dots of the armed ones; the other connections are closed without one."""
@@ -243,16 +272,18 @@ class Handover:
         late: list[Offer] = []
         for offer, verdict in zip(offered, verdicts, strict=True):
             mail: Mail = offer.key
+            if mail.claim not in self._in_pool:
+                continue  # its line broke meanwhile; its answer is for the next round
             if verdict is Verdict.ARMED and is_late:
                 # This process stood still between the commit and here: somebody may have taken
                 # the row for uncertain, and an operator may have acted on it.
                 late.append(offer)
             elif verdict is Verdict.ARMED:
-                del self._in_pool[mail.claim.id]
-                self._armed[mail.claim.id] = mail
+                del self._in_pool[mail.claim]
+                self._armed[mail.claim] = mail
                 self._pool.finish(offer, self._next())
             else:
-                del self._in_pool[mail.claim.id]
+                del self._in_pool[mail.claim]
                 self._pool.abandon(offer)
                 name = "claim_lost" if verdict is Verdict.LOST else verdict.value
                 log.info(name, delivery=mail.claim.id)
@@ -265,38 +296,35 @@ class Handover:
 
     def _next(self) -> Offer | None:
         """What goes behind a dot."""
-        if self._job.rests():
-            return None
-        mail = self._supply.next()
-        return self._offer(mail) if mail else None
+        return None if self._job.rests() else self._offer()
 
     def _leave(self, offered: Iterable[Offer]) -> None:
         """Close the connections of offers that will get no dot; their rows go back."""
         for offer in offered:
             self._pool.abandon(offer)
-            self._in_pool.pop(offer.key.claim.id, None)
+            self._in_pool.pop(offer.key.claim, None)
             self._doubtful.append(offer.key.claim)
 
     # Pausing.
 
-    def _tripped(self) -> dict[int, str]:
-        """The digests that the new answers are reason to pause, with the reason."""
-        found: dict[int, str] = {}
-        for each in self._answers:
-            number = each.mail.digest_id
-            if number is None or each.mail.letter != LetterName.DIGEST:
-                continue
-            breaker = self._breakers.setdefault(number, Breaker())
-            if each.kind is Kind.ACCEPTED:
-                breaker.accepted()
-            elif each.kind is Kind.POLICY:
-                breaker.refused()
-            elif each.kind is not Kind.UNKNOWN:
-                breaker.other()
-            if each.kind is Kind.POLICY and breaker.trips():
-                found[number] = str(each.result)
+    def _count(self, answer: Answer) -> None:
+        """Tell the digest's breaker; what makes it trip pauses the digest, before more is offered.
+
+        The mail itself is put off with the round that follows.
+        """
+        number = answer.mail.digest_id
+        if number is None or answer.mail.letter != LetterName.DIGEST:
+            return
+        breaker = self._breakers.setdefault(number, Breaker())
+        if answer.kind is Kind.ACCEPTED:
+            breaker.accepted()
+        elif answer.kind is Kind.POLICY:
+            breaker.refused()
+            if breaker.trips():
                 del self._breakers[number]
-        return found
+                self._trips[number] = str(answer.result)
+        elif answer.kind is not Kind.UNKNOWN:
+            breaker.other()
 
     def _pause(self, digest_ids: set[int] | None, reason: str) -> None:
         """Pause digests; None: all that this worker sends."""
@@ -316,13 +344,20 @@ class Handover:
         self._offered.clear()
         until = time.monotonic() + self._job.settings.stop_grace
         self._supply.give_back()
-        while self._armed and not self._job.hurries() and time.monotonic() < until:
+        while (self._armed or self._rounds.is_writing) and time.monotonic() < until:
+            if self._job.hurries():
+                break
             self._go_on(min(_TICK, max(0.0, until - time.monotonic())))
         self._note(self._pool.close(0))
         self._let_go()
 
     def _let_go(self) -> None:
         """Record what is known, now that all connections are closed: nothing is held after it."""
+        if self._rounds.is_writing:
+            # Nothing of it gets a dot any more; what it did not record is recorded again.
+            ended, _verdicts = self._rounds.end()
+            self._answers = ended.answers + self._answers
+            self._doubtful += ended.doubtful + [offer.key.claim for offer in ended.offered]
         self._answers += [Answer(mail, Unknown()) for mail in self._armed.values()]
         self._doubtful += [mail.claim for mail in self._in_pool.values()]
         for held in (self._armed, self._in_pool, self._offered):
@@ -331,7 +366,7 @@ class Handover:
             if not (self._answers or self._doubtful):
                 break
             try:
-                self._write([])
+                self._rounds.write(Round([], self._answers, self._doubtful))
                 self._answers, self._doubtful = [], []
             except DBAPIError as error:
                 if pause is None or not patience.passes(error):

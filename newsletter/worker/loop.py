@@ -27,7 +27,7 @@ from newsletter.mail.signing import Signers
 from newsletter.sending import claim, standing, status
 from newsletter.sending.gate import halted
 from newsletter.sending.pace import Pace
-from newsletter.store import DigestState, public_id
+from newsletter.store import Digest, DigestState, public_id
 from newsletter.store.clock import since_boot
 from newsletter.store.engine import durable
 from newsletter.worker import beat, chores, patience
@@ -86,12 +86,13 @@ class Sender:
         self._relay = Relay(relay_delay)
         self._pace = Pace(settings.mails_per_second or None, settings.domain_rates)
         keys = dkim_key.active(settings)
-        self._signer = Signer(keys) if keys else None
+        self._signer = Signer(keys, bodies="relaxed") if keys else None
         self._ending = threading.Event()
         self._tick = threading.Event()  # set when the overseer should look at once
         self._error: BaseException | None = None
         self._renewed_at = self._tidied_at = self._reported_at = float("-inf")
         self._report_took = 0.0
+        self._tally: status.Tally | None = None
         self._upkeep = Upkeep()
         durable(engine)
 
@@ -118,6 +119,7 @@ class Sender:
         other error of a thread is raised as it is.
         """
         job = self._job(stop, Scope(digest_id, digests))
+        self._tally = status.Tally(digest_id) if digest_id is not None else None
         self._ending.clear()
         standing.write_ledger(self._engine, self._settings)
         job.watch.look(job.read, job.write)
@@ -276,11 +278,11 @@ class Sender:
         with job.read() as session:
             if job.scope.digest_id is None or session.scalar(select(halted())):
                 return not claim.busy(session, job.scope.sending(session))
-            found = status.of_digest(session, job.scope.digest_id)
-        if found["state"] != DigestState.SENDING:
-            return True  # paused or cancelled meanwhile: nothing of it will move
-        still_open = {"queued", "claimed", "armed"} | ({"deferred"} if wait else set())
-        return not any(found["counts"][state] for state in still_open)
+            state = session.scalar(select(Digest.state).where(Digest.id == job.scope.digest_id))
+            # Of one that was paused or cancelled meanwhile nothing will move.
+            return state != DigestState.SENDING or not claim.left(
+                session, job.scope.digest_id, put_off=wait
+            )
 
     def _check_relay(self) -> None:
         problem = self._relay.problem
@@ -288,13 +290,13 @@ class Sender:
             raise problem
 
     def _report(self, job: Job, progress: Progress | None, *, at_once: bool = False) -> None:
-        if progress is None or job.scope.digest_id is None:
+        if progress is None or self._tally is None:
             return
         began = time.monotonic()
         if not at_once and began - self._reported_at < _REPORT_SHARE * self._report_took:
             return
         with job.read() as session:
-            found = status.of_digest(session, job.scope.digest_id)
+            found = self._tally.of(session)
         progress(found)
         self._reported_at = time.monotonic()
         self._report_took = self._reported_at - began

@@ -26,11 +26,13 @@ def stop_on_signals() -> Iterator[Stop]:
     For the main thread only, where Python delivers signals.
     """
     stop = Stop()
+    wishes = iter((stop, stop.at_once))
 
     def set_stop(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            stop.at_once.set()
-        stop.set()
+        # Each event is set once: a signal that comes while another one is dealt with would wait
+        # for the event's lock, which the other one holds.
+        if (wish := next(wishes, None)) is not None:
+            wish.set()
 
     before = {number: signal.signal(number, set_stop) for number in _SIGNALS}
     try:

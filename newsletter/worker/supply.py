@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -71,6 +71,7 @@ class Supply:
         self._claimed_at = self._looked_at = float("-inf")
         self._dry_until = float("-inf")
         self._hold_until = float("-inf")
+        self._said_unsigned: set[int | str] = set()
 
     @property
     def is_dry(self) -> bool:
@@ -80,7 +81,7 @@ class Supply:
 
     @property
     def wait(self) -> float:
-        """Seconds for which `next` has nothing because of the limit of mails a second."""
+        """Seconds for which nothing is written because of the limit of mails a second."""
         return max(0.0, self._hold_until - time.monotonic())
 
     def ring(self) -> None:
@@ -89,26 +90,16 @@ class Supply:
 
     def next(self) -> Mail | None:
         """The mail that goes next; None when there is none now."""
-        if self.wait:
-            return None
-        while self._ready:
-            mail = self._ready.popleft()
-            if mail.letter != LetterName.DIGEST:
-                return mail
-            seconds = self._pace.overall()
-            if seconds > 0:
-                self._ready.appendleft(mail)
-                self._hold_until = time.monotonic() + seconds
-                return None
-            seconds = self._pace.wait(mail.domain)
-            if seconds <= 0:
-                return mail
-            self._put_back.append((mail.claim, seconds))
-        return None
+        return self._ready.popleft() if self._ready else None
 
     def again(self, mail: Mail) -> None:
         """Put a mail that was not begun in front."""
         self._ready.appendleft(mail)
+
+    def refuse(self, row: Unwritable) -> None:
+        """Settle a row of which no mail can be made."""
+        with self._job.write() as session:
+            _unwritable(session, row, self._job)
 
     def drop(self, digest_ids: set[int]) -> None:
         """Give back the mails of digests that are not being sent any more."""
@@ -148,7 +139,7 @@ class Supply:
                 self._dry_until = time.monotonic() + _DRY_FOR
         made = len(self._ready) + sum(len(mails) for _future, mails in self._signing)
         wanted = self._low if self._signers is None else _SIGNED_AHEAD * self._low
-        if self._drafts and made < wanted:
+        if self._drafts and made < wanted and not self.wait:
             self._write(min(self._low, len(self._drafts)))
 
     def _claim(self, *, wants_digests: bool) -> list[Claim]:
@@ -220,7 +211,7 @@ class Supply:
                     settle.look(session, each, now=self._job.clock())
 
     def _write(self, count: int) -> None:
-        made = [self._writer.write(self._drafts.popleft()) for _ in range(count)]
+        made = [self._writer.write(draft) for draft in self._paced(count)]
         mails = [each for each in made if isinstance(each, Mail)]
         if len(mails) < len(made):
             with self._job.write() as session:
@@ -228,6 +219,22 @@ class Supply:
                     if isinstance(each, Unwritable):
                         _unwritable(session, each, self._job)
         self._sign(mails)
+
+    def _paced(self, count: int) -> Iterator[Draft]:
+        """The drafts whose turn it is; those of a domain that must wait go back until theirs.
+
+        Asked before a mail is written and signed, which costs more than all the rest.
+        """
+        for _ in range(count):
+            draft = self._drafts[0]
+            if draft.letter == LetterName.DIGEST:
+                if seconds := self._pace.overall():
+                    self._hold_until = time.monotonic() + seconds
+                    return
+                if seconds := self._pace.wait(draft.domain):
+                    self._put_back.append((self._drafts.popleft().claim, seconds))
+                    continue
+            yield self._drafts.popleft()
 
     def _sign(self, mails: list[Mail]) -> None:
         if self._signers is None or not mails:
@@ -244,8 +251,17 @@ class Supply:
         while self._signing and self._signing[0][0].done():
             future, mails = self._signing.popleft()
             for mail, raw in zip(mails, future.result(), strict=True):
+                if len(raw) == len(mail.raw):
+                    self._unsigned(mail)
                 mail.raw = raw
             self._take(mails)
+
+    def _unsigned(self, mail: Mail) -> None:
+        """Tell once that no key is for the domain that a letter or digest is from."""
+        what = mail.digest_id or mail.letter
+        if what not in self._said_unsigned:
+            self._said_unsigned.add(what)
+            log.warning("unsigned", letter=mail.letter, digest=mail.digest_id)
 
     def _take(self, mails: list[Mail]) -> None:
         if any(mail.doubt for mail in mails):

@@ -74,7 +74,7 @@ def test_one_signal(
     sink, script = hesitating
     process = begun(home, sink, script, command)
     process.send_signal(signal.SIGTERM)
-    time.sleep(1)
+    time.sleep(0.5)
     assert process.poll() is None
     script.goes_on.set()
     ended(process)

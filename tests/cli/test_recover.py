@@ -22,7 +22,7 @@ from newsletter import config, store
 from newsletter.cli import main
 from newsletter.mail.sink import Sink
 from newsletter.web import create_app
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 ARTICLE = "---\ntitle: Harvest\nsummary: What grew.\n---\nThe whole story.\n"
 READERS = ("ada@example.net", "bob@example.net", "eve@example.net", "dan@example.net")
@@ -74,7 +74,7 @@ class Service:
         timer = threading.Timer(seconds, stop.set)
         timer.start()
         try:
-            Sender(engine, settings, smtp_transport(settings)).run(stop)
+            Sender(engine, settings, smtp_pool(settings)).run(stop)
         finally:
             timer.cancel()
             engine.dispose()

@@ -206,6 +206,8 @@ USING = {
     "pause": "1",
     "resume": "1",
     "status": "",
+    "deliveries": "1",
+    "retry": "1 --failed",
     "consent log": "",
     "consent verify": "",
     "consent checkpoint": "",

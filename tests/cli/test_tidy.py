@@ -13,7 +13,7 @@ from commandline import Home
 from newsletter import config, logs, store
 from newsletter.mail.sink import Sink
 from newsletter.web import create_app
-from newsletter.worker import Sender, smtp_transport
+from newsletter.worker import Sender, smtp_pool
 
 NOTHING = {
     "pending_erased": 0,
@@ -72,7 +72,7 @@ def test_the_worker_does_it(home: Home, sink: Sink) -> None:
     stop = threading.Event()
     timer = threading.Timer(2, stop.set)
     timer.start()
-    Sender(engine, settings, smtp_transport(settings)).run(stop)
+    Sender(engine, settings, smtp_pool(settings)).run(stop)
     timer.join()
     assert store.traces.pending(engine) is None
     engine.dispose()
@@ -141,7 +141,7 @@ def test_the_logs_tell_nobody(home: Home, sink: Sink, capfd: pytest.CaptureFixtu
     headers = {"X-Forwarded-For": "203.0.113.77"}
     answer = client.post("/field-notes/subscribe", data=values, headers=headers)
     assert answer.status_code == 200
-    Sender(engine, settings, smtp_transport(settings)).run(threading.Event(), until_idle=True)
+    Sender(engine, settings, smtp_pool(settings)).run(threading.Event(), until_idle=True)
     engine.dispose()
     assert len(sink.received) == 1
     home.run("subscriber", "erase", "ada.lovelace@traces.example", "--yes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,27 @@ def settings(url: str, folder: Path, port: int, *, connections: int, **over: Any
     return Settings(**values)
 
 
-def sender(engine: Engine, settings: Settings) -> Callable[[], None]:
-    """What works like `newsletter worker`, until somebody kills it.
+def sender(
+    engine: Engine, settings: Settings, clock: Callable[[], datetime] | None = None
+) -> Callable[[], None]:
+    """What works like `newsletter worker`, until somebody kills it. clock: the time; None: now's.
 
     What all processes of one installation read alike is read here, before they are forked.
     """
     pool = smtp_pool(settings)
-    return lambda: Sender(engine, settings, pool, relay_delay=0.01).run(threading.Event())
+    over: dict[str, Any] = {"clock": clock} if clock else {}
+    return lambda: Sender(engine, settings, pool, relay_delay=0.01, **over).run(threading.Event())
+
+
+def run(engine: Engine, settings: Settings, stop: threading.Event) -> None:
+    """Work in this thread until `stop` is set; raises what ends it otherwise."""
+    Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run(stop)
 
 
 def send_all(engine: Engine, settings: Settings, is_over: Callable[[], bool]) -> None:
     """Work in this process until nothing is left to send; at most a minute."""
     stop = threading.Event()
-    work = Sender(engine, settings, smtp_pool(settings), relay_delay=0.01).run
-    thread = threading.Thread(target=work, args=(stop,))
+    thread = threading.Thread(target=run, args=(engine, settings, stop))
     thread.start()
     end = time.monotonic() + 60
     while thread.is_alive() and not is_over() and time.monotonic() < end:

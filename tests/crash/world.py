@@ -104,16 +104,15 @@ class SinkProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Not by the end of its input: what was forked from us holds that open.
         with self._process:
-            assert self._process.stdin
-            self._process.stdin.close()
+            self._process.terminate()
 
 
 def populate(url: str, *, readers: int, digests: int) -> None:
     """Make the tables, confirmed readers, and digests that are being sent to all of them."""
     engine = store.connect(url)
-    if url.startswith("sqlite"):
-        store.create(engine, HASH_KEY, NOW)
+    store.create(engine, HASH_KEY, NOW)
     with store.transaction(engine) as session:
         publication = store.Publication(
             slug="field-notes",

@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from newsletter.mail.letters import Letter
 from newsletter.mail.message import Headers, build
+from newsletter.mail.sink import Sink
 
 
 @pytest.fixture(scope="session")
@@ -107,3 +108,10 @@ def relay() -> Iterator[Callable[[Behaviour], int]]:
             return int(listener.getsockname()[1])
 
         yield start
+
+
+@pytest.fixture(params=["pipelined", "in lockstep"])
+def relays(request: pytest.FixtureRequest) -> Iterator[Sink]:
+    """A receiver that offers PIPELINING, and one that does not."""
+    with Sink(pipelining=request.param == "pipelined") as running:
+        yield running

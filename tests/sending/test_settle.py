@@ -292,3 +292,38 @@ def test_only_the_newest_request_is_confirmed(engine, make_publication, make_rea
         )
         assert arm(session, mail, now) is Verdict.SKIPPED
     assert row(engine, mail).reason == "superseded"
+
+
+@pytest.mark.parametrize("end", ["failed", "skipped", "cancelled", "swept"])
+def test_what_may_have_arrived_stays_uncertain(engine, held, now, end):
+    """A second try that ends without a mail says nothing of the first: only a yes settles it."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        kept = session.get(store.Delivery, mail.claim.id)
+        kept.reason = "retry-uncertain"
+        session.flush()
+        if end == "failed":
+            assert settle.failed(session, mail.claim, NO, reason="refused", now=now)
+        elif end == "skipped":
+            session.execute(update(store.Subscription).values(state="unsubscribed"))
+            assert arm(session, mail, now) is Verdict.SKIPPED
+        elif end == "cancelled":
+            control.cancel(session, session.get(store.Digest, mail.digest_id), now)
+        else:
+            claim.give_back(session, [mail.claim])
+            session.execute(update(store.Digest).values(state="cancelled"))
+            claim.sweep(session, now)
+    assert row(engine, mail).state == "uncertain"
+
+
+def test_doubt_survives_being_put_off(engine, held, now):
+    """The next try is compared with the first one, too."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        session.get(store.Delivery, mail.claim.id).reason = "retry-uncertain"
+        session.flush()
+        settle.deferred(session, mail, LATER, retries=RETRIES, chance=0, now=now)
+    assert (row(engine, mail).state, row(engine, mail).reason) == (
+        "deferred",
+        "retry-uncertain",
+    )

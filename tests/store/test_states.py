@@ -100,6 +100,7 @@ DIGEST_STEPS: dict[str, Callable[[Digest, datetime], None]] = {
     "pause": lambda digest, _now: digest.pause(),
     "resume": lambda digest, _now: digest.resume(),
     "finish": lambda digest, now: digest.finish(now),
+    "retry": lambda digest, _now: digest.retry(),
     "cancel": lambda digest, _now: digest.cancel(),
 }
 DIGEST_ARROWS = {
@@ -108,6 +109,7 @@ DIGEST_ARROWS = {
     (D.SENDING, "pause"): D.PAUSED,
     (D.PAUSED, "resume"): D.SENDING,
     (D.SENDING, "finish"): D.SENT,
+    (D.SENT, "retry"): D.SENDING,
     **{(s, "cancel"): D.CANCELLED for s in (D.DRAFT, D.APPROVED, D.SENDING, D.PAUSED)},
 }
 
