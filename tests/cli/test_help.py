@@ -30,14 +30,14 @@ WANTED = """
 init config config-check config-show migrate serve worker publication publication-create
 publication-list publication-show publication-edit subscriber subscriber-list subscriber-show
 subscriber-unsubscribe subscriber-erase subscriber-import subscriber-export article article-add
-article-list article-show article-remove digest digest-new digest-list digest-show digest-check digest-preview
-digest-test digest-approve digest-cancel send pause resume status deliveries retry backup secret
+article-list article-show article-remove digest digest-new digest-list digest-show digest-check
+digest-preview digest-test digest-approve digest-cancel send pause resume status deliveries retry backup secret
 secret-rotate consent consent-log consent-verify demo
 """
 LISTINGS = """
 config-show publication-list publication-show subscriber-list subscriber-show article-list
-article-show digest-list digest-show digest-check status deliveries retry consent-log consent-verify send
-subscriber-import demo
+article-show digest-list digest-show digest-check status deliveries retry consent-log
+consent-verify send subscriber-import demo
 """
 
 
