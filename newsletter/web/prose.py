@@ -6,28 +6,28 @@ import re
 
 from markupsafe import Markup
 
-from newsletter.digests import rawhtml
+from newsletter.digests import markup
 
 _HEADING = re.compile(r"<(/?)h([1-6])(?=[\s>])")
 _DEEPEST = 6
 
 
-def cleaned(markup: str, level: int) -> Markup:
+def cleaned(html: str, level: int) -> Markup:
     """An article's HTML, safe to put into a page below a heading of the level before `level`.
 
-    markup: from a frozen digest, where it is clean already; but what lies in a database is not
+    html: from a frozen digest, where it is clean already; but what lies in a database is not
         what was put there for ever, and a feed reader has no policy of ours to stop it.
     """
-    return Markup(headed(rawhtml.clean(markup), level))  # noqa: S704 - the sanitiser's own output
+    return Markup(headed(markup.html(html), level))  # noqa: S704 - the sanitiser's own output
 
 
-def headed(markup: str, level: int) -> str:
-    """Clean `markup` with headings from `level` (1 to 6) on, none of which is skipped.
+def headed(html: str, level: int) -> str:
+    """Clean `html` with headings from `level` (1 to 6) on, none of which is skipped.
 
     Articles begin with whatever heading their site has below its own titles; whoever listens to a
     page goes from heading to heading, and takes a missing level for a missing part (WCAG 1.3.1).
     """
-    used = sorted({int(found[2]) for found in _HEADING.finditer(markup)})
+    used = sorted({int(found[2]) for found in _HEADING.finditer(html)})
     levels = {number: level + place for place, number in enumerate(used)}
     last = level - 1
     opened = level
@@ -38,4 +38,4 @@ def headed(markup: str, level: int) -> str:
             last = opened = min(levels[int(found[2])], last + 1, _DEEPEST)
         return f"<{found[1]}h{opened}"
 
-    return _HEADING.sub(moved, markup)
+    return _HEADING.sub(moved, html)
