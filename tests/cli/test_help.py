@@ -31,7 +31,8 @@ init config config-check config-show migrate serve worker publication publicatio
 publication-list publication-show publication-edit subscriber subscriber-list subscriber-show
 subscriber-unsubscribe subscriber-erase subscriber-import subscriber-export article article-add
 article-list article-show article-remove digest digest-new digest-list digest-show digest-check
-digest-preview digest-test digest-approve digest-cancel send pause resume status deliveries retry backup secret
+digest-preview digest-test digest-approve digest-cancel send pause resume status deliveries retry
+backup secret
 secret-rotate consent consent-log consent-verify demo
 """
 LISTINGS = """
