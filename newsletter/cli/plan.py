@@ -15,8 +15,7 @@ from newsletter.digests import planning, plans
 from newsletter.digests.arrange import AUTO, NONE
 from newsletter.store import Plan
 from newsletter.subscriptions import publications
-from newsletter.worker import Newsroom
-from newsletter.worker.newsroom import Report
+from newsletter.worker.newsroom import Newsroom, Report
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

@@ -51,7 +51,7 @@ class _Reader:
     def __init__(self) -> None:
         self.tokens: list[Token] = []
         self.inline: list[Token] = []
-        self.links: list[bool] = []  # for each open link, whether it leads anywhere
+        self.links: list[str] = []  # where the open links lead; "" for one that leads nowhere
         self.levels: list[str] = []  # open lists, items and quotes that are written as such
         self.ignored: list[str] = []  # those that are too deep
         self.heading = ""
@@ -91,9 +91,9 @@ class _Reader:
             self.add(Token("image", "img", 0, attrs={"alt": alt}, content=alt))
         elif name == "a":
             address = attributes.get("href", "")
-            self.links.append(bool(address))
+            self.links.append(address)
             if address:
-                self.add(Token("link_open", "a", 1, attrs={"href": address}))
+                self.add(_link(address))
         elif name in _TABLE:
             self.open_table(name)
         elif self.tables:
@@ -163,7 +163,10 @@ class _Reader:
         """End the paragraph or heading whose words were collected."""
         while self.inline and self.inline[-1].type in ("hardbreak", "softbreak"):
             self.inline.pop()
-        inline, self.inline = self.inline, []
+        # A link around several paragraphs, such as a card, is one in each of them.
+        leading = list(filter(None, self.links))
+        inline = [*self.inline, *(Token("link_close", "a", -1) for _ in leading)]
+        self.inline = [_link(address) for address in leading]
         if not any(token.type == "image" or token.content.strip() for token in inline):
             return
         if self.heading:
@@ -226,6 +229,10 @@ class _Reader:
             self.close_table("table")
         while self.levels:
             self.close_level(self.levels[-1])
+
+
+def _link(address: str) -> Token:
+    return Token("link_open", "a", 1, attrs={"href": address})
 
 
 def _table(rows: list[_Row]) -> Iterator[Token]:

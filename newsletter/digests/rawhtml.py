@@ -16,6 +16,8 @@ from urllib.parse import urljoin, urlsplit
 
 import nh3
 
+from newsletter.digests.wordless import made_ornaments
+
 # Headings start at h3: the letter's title is its h1, an article's title its h2.
 HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
 
@@ -263,6 +265,7 @@ def clean(markup: str) -> str:
 
     A browser that reads what a sanitiser wrote may build another tree than the sanitiser had: it
     moves what stands wrongly in a table. So it is cleaned until reading it again changes nothing.
+    Pictures and links without words are made what they are to those who do not see them.
     """
     for _ in range(_MOST_PASSES):
         cleaned = nh3.clean(
@@ -275,7 +278,7 @@ def clean(markup: str) -> str:
             tag_attribute_values={"ul": {"class": {TASKS}}},
         )
         if cleaned == markup:
-            return cleaned
+            return made_ornaments(cleaned)
         markup = cleaned
     return f"<p>{html.escape(words(markup))}</p>"
 

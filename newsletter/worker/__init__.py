@@ -12,10 +12,9 @@ from newsletter.errors import ConfigError
 from newsletter.mail.pool import Pool
 from newsletter.mail.tls import client_context
 from newsletter.worker.loop import Sender
-from newsletter.worker.newsroom import Newsroom, beside
 from newsletter.worker.stopping import Stop, stop_on_signals
 
-__all__ = ["Newsroom", "Sender", "Stop", "run_worker", "smtp_pool", "stop_on_signals"]
+__all__ = ["Sender", "Stop", "run_worker", "smtp_pool", "stop_on_signals"]
 
 
 def smtp_pool(settings: Settings) -> Callable[[], Pool]:
@@ -46,6 +45,9 @@ def run_worker(engine: Engine, settings: Settings, stop: threading.Event) -> Non
 
     Raises whatever ended it otherwise: a worker that cannot work says so instead of idling.
     """
+    # Half of what there is to import is for articles and feeds, and whoever only sends needs none.
+    from newsletter.worker.newsroom import Newsroom, beside  # noqa: PLC0415
+
     sender = Sender(engine, settings, smtp_pool(settings))
     with beside(Newsroom(engine, settings), stop):
         sender.run(stop)

@@ -42,9 +42,9 @@ def text(source: str) -> str:
         ("<img src=a.png width=0>", ""),
         ("<img src=data:x data-src=a.png alt=b>",
          '<img src="https://example.org/2026/a.png" alt="b">'),
-        ("<img srcset='a.png 1x, b.png 2x'>", '<img src="https://example.org/2026/a.png">'),
+        ("<img srcset='a.png 1x, b.png 2x'>", '<img src="https://example.org/2026/a.png" alt="">'),
         ("<picture><source srcset=x.webp><img src=a.png></picture>",
-         '<img src="https://example.org/2026/a.png">'),
+         '<img src="https://example.org/2026/a.png" alt="">'),
         ("<iframe src=x>no</iframe>yes", "yes"),
         ("<img src='' alt=b><a href=''>x</a>", "<a>x</a>"),
         ("a\0b", "ab"),
@@ -272,6 +272,32 @@ def test_plain_text_becomes_paragraphs() -> None:
     assert markup.of_plain(" \n\n ") == ""
 
 
+def test_pictures_and_links_without_words() -> None:
+    """A picture that nobody described is an ornament, and a link around such ones alone is none.
+
+    Sites link a picture to its enlargement; read out, that is the address of a file.
+    """
+    picture = '<img src="https://e.example/p.jpg" alt="">'
+    assert html('<p>A <img src="https://e.example/p.jpg"></p>') == f"<p>A {picture}</p>"
+    for inside in (picture, f"<div> {picture} </div>", f"<span>{picture}<br></span>"):
+        shown = html(f'<figure><a href="https://e.example/large.jpg">{inside}</a></figure>')
+        assert "<a" not in shown
+        assert picture in shown
+    assert html('<p>A <a href="https://e.example/"> </a>B</p>') == "<p>A  B</p>"
+    for inside in ('<img src="https://e.example/p.jpg" alt="A mill">', f"{picture} The mill"):
+        kept = f'<p><a href="https://e.example/">{inside}</a></p>'
+        assert html(kept) == kept
+        assert html(html(kept)) == kept
+
+
+def test_a_link_around_a_card() -> None:
+    """It stands in the text part though there are blocks in it, with the words of each of them."""
+    card = '<a href="https://mill.example/"><div><h4>The mill</h4><p>It grinds.</p></div></a>'
+    assert text(f"<p>Before.</p>{card}<p>After.</p>") == (
+        "Before.\n\nThe mill [1]\n\nIt grinds. [1]\n\nAfter.\n\n[1] https://mill.example/"
+    )
+
+
 def test_what_is_kept_is_shown_as_it_is() -> None:
     """Headings were lowered and addresses made absolute when it came in: not once more."""
     kept = html("<h1>A</h1><h2>B</h2><p>C <a href=d>e</a></p>")
@@ -305,7 +331,7 @@ def test_an_article_of_html_in_a_digest() -> None:
     )
     first, second, third = content(None, digest).pieces  # type: ignore[arg-type]
     assert first.summary_html == "<p>A &lt; B</p>"
-    assert first.body_html == '<p>Text &amp; <img src="https://example.org/p.jpg"></p>'
+    assert first.body_html == '<p>Text &amp; <img src="https://example.org/p.jpg" alt=""></p>'
     assert (first.image, second.image) == (None, "https://example.org/other.jpg")
     assert (third.body_html, third.body_text) == ("<p>Only *this*.</p>", "Only *this*.")
     assert second.summary_text == "Text &"

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.parametrize("database_kind", ["sq
 def pages(
     reader: store.Subscription,
     digest: store.Digest,
+    publish: Callable[..., store.Digest],
     sign_up: Any,
     confirm_path: Callable[..., str],
     path: Callable[..., str],
@@ -30,6 +31,7 @@ def pages(
         "/field-notes/embed",
         "/field-notes/archive/",
         f"/field-notes/archive/{digest.public_id}",
+        f"/field-notes/archive/{publish(language='ar').public_id}",
         confirm_path("somebody.with.a.very.long.address.indeed@a-long-domain-name.example.net"),
         path("unsubscribe", reader.public_id),
         path("preferences", reader.subscriber.public_id),

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from newsletter import store
 from newsletter.mail.colors import contrast
+from newsletter.mail.look import FONTS
 from newsletter.resources import resource_dir
 from newsletter.web import theme
 
@@ -90,6 +91,13 @@ def test_pages_and_letters_have_one_palette(name: str) -> None:
         found = pages[mode + suffix]
         for ours, theirs in THEIRS.items():
             assert found[ours] == tokens[prefix + theirs], (mode, ours)
+
+
+def test_pages_and_letters_have_the_same_fonts() -> None:
+    """What a publication does not choose is what its letters have."""
+    text = STYLES.read_text(encoding="utf-8")
+    assert f"--serif: {FONTS['georgia']};" in text
+    assert f"--sans: {FONTS['system']};" in text
 
 
 def test_the_stylesheet_is_small() -> None:

@@ -25,7 +25,8 @@ from newsletter.consent import checkpoint
 from newsletter.digests import articles, feeds, plans
 from newsletter.digests.articles import ArticleInput
 from newsletter.store import Digest, Feed, Plan
-from newsletter.worker import Newsroom, newsroom, run_worker
+from newsletter.worker import newsroom, run_worker
+from newsletter.worker.newsroom import Newsroom
 
 if TYPE_CHECKING:
     from newsletter.config import Settings
