@@ -1,4 +1,4 @@
-"""`newsletter worker`: the sending worker alone."""
+"""`newsletter worker`: what sends, reads feeds and carries out plans, alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from newsletter.worker import run_worker, smtp_pool, stop_on_signals
 @click.command()
 def worker() -> None:
     """Send what is to be sent: people's own letters first, then digests; until it is stopped.
+
+    Beside that it reads the feeds that are due and carries out the plans whose time has come.
 
     SIGTERM and Ctrl-C end it cleanly: it begins nothing more, and the relay has stop_grace seconds
     to answer the mails whose last step began. A second one does not wait for it, which can leave as

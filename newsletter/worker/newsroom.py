@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from newsletter import store
@@ -110,9 +110,9 @@ class Newsroom:
         """Whether it is finished, well or badly; what went wrong is tried again in an hour."""
         try:
             return self.carry_out(task, ended) is not None
-        except DBAPIError:
-            raise
         except Exception as error:
+            if isinstance(error, DBAPIError) and not isinstance(error, (DataError, IntegrityError)):
+                raise
             # A template or an article that is broken must not end the process that sends mail.
             log.exception("plan_failed", plan=task.plan_id)
             with self._write() as session:
