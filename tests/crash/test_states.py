@@ -142,9 +142,13 @@ class Machine(RuleBasedStateMachine):
             claim.reap(session, self.now, gone=[name])
 
     @precondition(lambda self: self.someone("mails"))
-    @rule(name=WORKERS, arms=st.booleans(), answer=ANSWERS)
-    def overtake(self, name: str, arms: bool, answer: str) -> None:
-        """One oversleeps, and the other goes on with its mails, up to where their answers come."""
+    @rule(name=WORKERS, arms=st.booleans(), answer=ANSWERS, says=st.sampled_from([0, 451, 550]))
+    def overtake(self, name: str, arms: bool, answer: str, says: int) -> None:
+        """One oversleeps, the other goes on with its mails up to where their answers come.
+
+        says: what the sleeper was told before, and writes down when it wakes up; 0 for nothing.
+        """
+        name = self.with_some(name, "mails")
         self.oversleep(name)
         other = "ben" if name == "ada" else "ada"
         for digest in range(DIGESTS):
@@ -153,6 +157,9 @@ class Machine(RuleBasedStateMachine):
             self.arm(other, 0, many=True)
         while arms and self.hands[other].armed:
             self.dot(other, answer)
+        for _ in range(2):
+            if says and self.hands[name].mails:
+                self.refused(name, 0, says)
 
     @rule(name=WORKERS, pick=PICK, limit=st.integers(1, 4))
     def claim(self, name: str, pick: int, limit: int) -> None:
