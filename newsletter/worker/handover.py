@@ -28,7 +28,6 @@ from newsletter.mail.transport import (
     TryLater,
     Unknown,
 )
-from newsletter.sending.breaker import Breaker
 from newsletter.sending.claim import Claim
 from newsletter.sending.pace import Pace
 from newsletter.sending.settle import Verdict
@@ -37,6 +36,7 @@ from newsletter.store import LetterName
 from newsletter.store.clock import since_boot
 from newsletter.worker import answers, patience
 from newsletter.worker.answers import Answer, Kind
+from newsletter.worker.fuses import Fuses
 from newsletter.worker.job import Job
 from newsletter.worker.rounds import Round, Rounds
 from newsletter.worker.supply import Supply
@@ -81,8 +81,7 @@ class Handover:
         self._answers: list[Answer] = []
         self._doubtful: list[Claim] = []  # perhaps armed, and surely without a dot
         self._rounds = Rounds(job, self.wake)
-        self._breakers: dict[int, Breaker] = {}
-        self._trips: dict[int | None, str] = {}  # digests to pause, with the reason; None: all
+        self._fuses = Fuses()
         self._gives_back = False
         self._arming: set[Claim] = set()  # of the present round
         self._busy_at = time.monotonic()
@@ -217,7 +216,7 @@ class Handover:
             self._job.relay.worked()
         if answer.pushes_back:
             self._pace.pushed_back(answer.mail.domain)
-        self._count(answer)
+        self._fuses.count(answer)
         self._answers.append(answer)
         failpoints.reached("answered")
 
@@ -233,7 +232,7 @@ class Handover:
             number = answer.mail.digest_id
             if number is None or answer.mail.letter != LetterName.DIGEST:
                 return Answer(answer.mail, TryLater(problem.reply, "mail"))
-            self._trips[number] = str(problem)
+            self._fuses.blown[number] = str(problem)
             return answer
         delay = self._job.relay.failed(problem)
         if delay is not None:
@@ -241,15 +240,15 @@ class Handover:
             log.error("relay_problem", stage=problem.stage, code=code, next_try_in=delay)
         self._gives_back = True
         if problem.permanent:
-            self._trips[None] = str(problem)
+            self._fuses.blown[None] = str(problem)
         return answer
 
     def _act(self) -> None:
         """Do what the last events ask of the database, beside the round."""
-        while self._trips:
-            number, reason = next(iter(self._trips.items()))
+        while self._fuses.blown:
+            number, reason = next(iter(self._fuses.blown.items()))
             self._pause(None if number is None else {number}, reason)
-            del self._trips[number]
+            del self._fuses.blown[number]
         if self._gives_back:
             # Another process may have a way to the relay.
             self._supply.give_back()
@@ -338,25 +337,6 @@ class Handover:
             self._doubtful.append(offer.key.claim)
 
     # Pausing.
-
-    def _count(self, answer: Answer) -> None:
-        """Tell the digest's breaker; what makes it trip pauses the digest, before more is offered.
-
-        The mail itself is put off with the round that follows.
-        """
-        number = answer.mail.digest_id
-        if number is None or answer.mail.letter != LetterName.DIGEST:
-            return
-        breaker = self._breakers.setdefault(number, Breaker())
-        if answer.kind is Kind.ACCEPTED:
-            breaker.accepted()
-        elif answer.kind is Kind.POLICY:
-            breaker.refused()
-            if breaker.trips():
-                del self._breakers[number]
-                self._trips[number] = str(answer.result)
-        elif answer.kind is not Kind.UNKNOWN:
-            breaker.other()
 
     def _pause(self, digest_ids: set[int] | None, reason: str) -> None:
         """Pause digests; None: all that this worker sends."""
