@@ -44,7 +44,7 @@ class Turn:
     ran: measure.Ran
     sent: Sent
     receiver: wire.Receiver
-    database_cpu: float
+    database_cpu: float | None  # None where the database is a part of us
     source: measure.Ran
     source_mails: int
     # RSA signatures a second: of one core alone, times the cores; and of all of them at once.
@@ -94,7 +94,7 @@ def _turn(setting: Setting, digest: int, length: int, *, ours_first: bool) -> Tu
     return turn
 
 
-def _ours(setting: Setting, digest: int) -> tuple[measure.Ran, Sent, wire.Receiver, float]:
+def _ours(setting: Setting, digest: int) -> tuple[measure.Ran, Sent, wire.Receiver, float | None]:
     stage = setting.stage
     with setting.sink() as receiver, _database_cpu(stage) as database:
         ran = stage.send(digest, smtp_url=url(receiver), **setting.settings)
@@ -126,9 +126,9 @@ def checked(sent: Sent, receiver: wire.Receiver, readers: int) -> Sent:
 
 
 @contextmanager
-def _database_cpu(stage: Stage) -> Iterator[list[float]]:
-    """The processor time that PostgreSQL takes meanwhile; 0 for SQLite, which is a part of us."""
-    found = [0.0]
+def _database_cpu(stage: Stage) -> Iterator[list[float | None]]:
+    """The processor time that PostgreSQL takes meanwhile, known at the end; None for SQLite."""
+    found: list[float | None] = [None]
     if stage.database_url is None:
         yield found
         return
@@ -178,10 +178,13 @@ def _result(turns: list[Turn], size: int) -> Result:
         "cores_busy": middle(lambda turn: turn.ran.busy, 2),
         "mib": max(round(turn.ran.mib, 1) for turn in turns),
     }
-    if any(turn.database_cpu for turn in turns):
-        found["database_cpu_us_per_mail"] = middle(
-            lambda turn: turn.database_cpu / turn.sent.accepted * 1e6, 1
-        )
+    database = [
+        turn.database_cpu / turn.sent.accepted * 1e6
+        for turn in turns
+        if turn.database_cpu is not None
+    ]
+    if database:
+        found["database_cpu_us_per_mail"] = round(median(database), 1)
     signed = [(turn.sent.rate, *turn.signatures) for turn in turns if turn.signatures]
     if signed:
         found["rsa_signatures_per_second_cores_x_one"] = round(median(each[1] for each in signed))

@@ -149,6 +149,15 @@ def give_back(session: Session, claims: Iterable[Claim]) -> int:
     return _GIVE_BACK.many(session, [_names(claim) for claim in claims])
 
 
+def give_back_unheld(session: Session, owner: str, held: Collection[Claim]) -> int:
+    """claimed -> queued, for an owner's rows of which it knows nothing; how many there were."""
+    query = select(Delivery.id, Delivery.epoch).where(
+        Delivery.owner == owner, Delivery.state == DeliveryState.CLAIMED
+    )
+    found = {Claim(row.id, row.epoch) for row in session.connection().execute(query)}
+    return give_back(session, found - set(held))
+
+
 def put_back(session: Session, claims: Sequence[tuple[Claim, datetime]]) -> int:
     """claimed -> queued, each not to be claimed before its moment; how many there were."""
     return _PUT_BACK.many(session, [_names(claim) | {"due": due} for claim, due in claims])

@@ -16,11 +16,15 @@ from newsletter.store import Delivery, DeliveryState
 # with the second one even when the mail is not the same any more.
 RETRY_UNCERTAIN = "retry-uncertain"
 RETRY_CHANGED = "retry-changed"
+# Sent again by itself, because the relay knows its mails for a while; and when that has passed.
+RETRY_BY_ITSELF = "retry-by-itself"
+TOO_LATE = "too-late"
 
 
 def in_doubt() -> ColumnElement[bool]:
     """Whether a row's first try may have arrived. An expression about a row of `delivery`."""
-    return or_(Delivery.reason == RETRY_UNCERTAIN, Delivery.reason == RETRY_CHANGED)
+    reasons = (RETRY_UNCERTAIN, RETRY_CHANGED, RETRY_BY_ITSELF)
+    return or_(*(Delivery.reason == each for each in reasons))
 
 
 def or_uncertain(state: DeliveryState) -> ColumnElement[Any]:

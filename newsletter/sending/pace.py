@@ -36,11 +36,18 @@ class Retries:
         number from 0 to 1, so that mails put off together do not come back together.
         RFC 5321 §4.5.4.1 asks for growing delays and an end after some days.
         """
-        if now - since >= timedelta(seconds=self.give_up):
+        # Both: a digest that was paused, or a relay that was away, is no reason to give up at once.
+        age = (now - since).total_seconds()
+        if age >= self.give_up and self._spent(attempts) >= self.give_up:
             return None
         # 2.0 ** 1000 would overflow; after 30 doublings every delay is past its maximum.
         delay = min(self.delay * 2.0 ** min(attempts, 30), self.delay_max)
         return now + timedelta(seconds=delay * (1 + _SPREAD * chance))
+
+    def _spent(self, attempts: int) -> float:
+        """The seconds for which a mail was tried at most: the sum of the delays behind it."""
+        delays = (min(self.delay * 2.0 ** min(k, 30), self.delay_max) for k in range(attempts))
+        return (1 + _SPREAD) * sum(delays)
 
 
 # Mails that wait come back in handfuls, not one by one: so much may be made up for, in seconds.

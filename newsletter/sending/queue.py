@@ -8,7 +8,7 @@ the database, whatever happens here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Insert, String, and_, cast, func, literal, select
@@ -41,6 +41,10 @@ PIECE = 20_000
 _UUID = cast(func.gen_random_uuid(), String)
 _RANDOM_ON_POSTGRESQL = func.replace(func.right(_UUID, 16), "-", "", type_=String)
 _RANDOM_ON_SQLITE = func.substr(func.lower(func.hex(func.randomblob(8))), 2, type_=String)
+
+
+# Whatever the wall clock says, or said when the rows were made: a fresh mail waits for no moment.
+_AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def begin(session: Session, digest: Digest, *, now: datetime, at: datetime | None = None) -> None:
@@ -182,7 +186,7 @@ def _insert(session: Session, digest: Digest, after: int, last: int, *, now: dat
         "state": literal(DeliveryState.QUEUED.value),
         "epoch": literal(0),
         "attempts": literal(0),
-        "due_at": literal(now, UTCDateTime),
+        "due_at": literal(_AT_ONCE, UTCDateTime),
         "created_at": literal(now, UTCDateTime),
     }
     rows = select(*columns.values()).order_by(who.c.subscription_id)

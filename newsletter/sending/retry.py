@@ -15,8 +15,13 @@ from sqlalchemy.orm import Session
 
 from newsletter.errors import WrongState
 from newsletter.sending.claim import PERSONAL
+from newsletter.sending.doubt import (
+    RETRY_BY_ITSELF,
+    RETRY_CHANGED,
+    RETRY_UNCERTAIN,
+    in_doubt,
+)
 from newsletter.sending.queue import lock
-from newsletter.sending.write import RETRY_CHANGED, RETRY_UNCERTAIN
 from newsletter.store import Delivery, DeliveryState, Digest, DigestState
 
 # Longer than any reply to the dot may take (RFC 5321 §4.5.3.2.6 asks for ten minutes' patience):
@@ -89,14 +94,14 @@ def by_itself(session: Session, now: datetime, *, hold: timedelta, window: timed
         Delivery.state == DeliveryState.UNCERTAIN,
         Delivery.address.is_not(None),
         Delivery.content_sha256.is_not(None),
-        or_(Delivery.reason.is_(None), Delivery.reason.in_((RETRY_UNCERTAIN, RETRY_CHANGED))),
+        or_(Delivery.reason.is_(None), in_doubt()),
         Delivery.settled_at <= now - hold,
         Delivery.created_at > since,
     )
     letters = and_(PERSONAL, doubtful)
     again = 0
     if session.scalar(select(exists().where(letters))):
-        again += _queue(session, letters, now=now, reason=RETRY_UNCERTAIN)
+        again += _queue(session, letters, now=now, reason=RETRY_BY_ITSELF)
     digests = select(Digest).where(
         or_(
             Digest.state == DigestState.SENDING,
@@ -108,7 +113,7 @@ def by_itself(session: Session, now: datetime, *, hold: timedelta, window: timed
         lock(session, digest)
         if digest.state in (DigestState.SENDING, DigestState.SENT):
             rows = and_(Delivery.digest_id == digest.id, doubtful)
-            done = Done(_queue(session, rows, now=now, reason=RETRY_UNCERTAIN))
+            done = Done(_queue(session, rows, now=now, reason=RETRY_BY_ITSELF))
             again += _go_on(session, digest, done).again
     return again
 

@@ -22,7 +22,7 @@ from newsletter.errors import BadInput, NewsletterError
 from newsletter.mail.message import wire_address
 from newsletter.sending import personal
 from newsletter.sending.claim import Claim
-from newsletter.sending.doubt import RETRY_CHANGED, RETRY_UNCERTAIN
+from newsletter.sending.doubt import RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
 from newsletter.sending.edition import Edition, Reader, Sender
 from newsletter.sending.memory import keep_freed_memory
 from newsletter.sending.origin import Origin
@@ -317,7 +317,7 @@ class Writer:
         if row.address is None:
             raise BadInput("The delivery has no address.", "address")
         to, address = _destination(row.address, row.address_key)
-        in_doubt = row.reason == RETRY_UNCERTAIN
+        in_doubt = row.reason in (RETRY_UNCERTAIN, RETRY_BY_ITSELF)
         return Mail(
             claim=claim,
             letter=LetterName(row.letter),

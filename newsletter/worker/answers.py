@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, auto
+from math import inf
 
 import structlog
 from sqlalchemy.orm import Session
@@ -127,7 +128,8 @@ def _record(session: Session, answer: Answer, *, retries: Retries, now: datetime
             session,
             mail,
             answer.reply,
-            retries=retries,
+            # For what is about us nobody is given up.
+            retries=retries if kind is Kind.LATER else replace(retries, give_up=inf),
             chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
             now=now,
         )

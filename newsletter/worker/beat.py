@@ -33,7 +33,11 @@ def every(lease_seconds: float) -> float:
 
 def begin(session: Session, name: str, now: datetime, *, lease_seconds: float) -> None:
     """Say that the worker `name` (its public id) lives, and drop rows that are long dead."""
-    session.execute(delete(Worker).where(Worker.seen_at < now - _KEPT_FOR))
+    # By the lease, too: a wall clock that jumps must not end a worker that lives.
+    holds = lease.holders(session)
+    session.execute(
+        delete(Worker).where(Worker.seen_at < now - _KEPT_FOR, Worker.public_id.not_in(holds))
+    )
     session.add(
         Worker(
             public_id=name,
@@ -50,8 +54,11 @@ def begin(session: Session, name: str, now: datetime, *, lease_seconds: float) -
 
 def renew(session: Session, name: str, now: datetime, *, lease_seconds: float) -> None:
     """Say that it still lives."""
-    session.execute(update(Worker).where(Worker.public_id == name).values(seen_at=now))
-    lease.renew(session, name, lease_seconds)
+    renewed = update(Worker).where(Worker.public_id == name).values(seen_at=now)
+    if session.connection().execute(renewed).rowcount:
+        lease.renew(session, name, lease_seconds)
+    else:  # somebody took it for dead, and its row away
+        begin(session, name, now, lease_seconds=lease_seconds)
 
 
 def alive(session: Session) -> int:

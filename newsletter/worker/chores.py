@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from newsletter import store
+from newsletter.sending import bounced as refused
 from newsletter.sending import claim, queue, retry, status
 from newsletter.worker import beat, bounced
 from newsletter.worker.job import Job
@@ -29,7 +30,9 @@ def tidy(write: Write, now: datetime) -> None:
         due = claim.due(session, now)
         claim.sweep(session, now)
         finished = []
-        for number in status.complete(session):
+        # Before a digest is called sent: who does not exist is no subscriber of it any more.
+        is_open = bool(refused.waiting(session, limit=1))
+        for number in [] if is_open else status.complete(session):
             digest = session.get_one(store.Digest, number)
             if status.finish(session, digest, now):
                 finished.append(number)
@@ -71,7 +74,7 @@ def queue_piece(write: Write, now: datetime, digest_id: int | None) -> bool:
 
 def end_bounced(job: Job) -> None:
     """End the subscriptions of addresses that do not exist."""
-    while bounced.end_some(job):
+    while not job.ended() and bounced.end_some(job):
         pass
 
 

@@ -20,8 +20,14 @@ from sqlalchemy.exc import DBAPIError
 from newsletter import failpoints
 from newsletter.errors import BadInput
 from newsletter.mail.pool import Pool
-from newsletter.mail.transport import Event, Offer, Offered, RelayProblem, Unknown
-from newsletter.sending.breaker import Breaker
+from newsletter.mail.transport import (
+    Event,
+    Offer,
+    Offered,
+    RelayProblem,
+    TryLater,
+    Unknown,
+)
 from newsletter.sending.claim import Claim
 from newsletter.sending.pace import Pace
 from newsletter.sending.settle import Verdict
@@ -30,6 +36,7 @@ from newsletter.store import LetterName
 from newsletter.store.clock import since_boot
 from newsletter.worker import answers, patience
 from newsletter.worker.answers import Answer, Kind
+from newsletter.worker.fuses import Fuses
 from newsletter.worker.job import Job
 from newsletter.worker.rounds import Round, Rounds
 from newsletter.worker.supply import Supply
@@ -41,6 +48,7 @@ _TICK = 0.2  # seconds until the loop looks around when nothing happens
 _SILENT_FOR = 2.0
 _MAX_REASON = 500
 _SMALLEST_TURN = 4
+_LAST_WORDS = 1.0  # seconds for the relay's answers when an error ends the loop
 
 
 class Handover:
@@ -48,8 +56,7 @@ class Handover:
     next, made with what wakes this loop. out_of_work: called when it becomes idle.
 
     `moved_at`: when it last went round, on the clock of newsletter.store.clock; one that hangs
-    loses its lease. `is_idle`: nothing held, nothing found. `met_bounce`: set when an address was
-    said not to exist, for whoever ends the subscription; at first too.
+    loses its lease. `is_idle`: nothing held, nothing found.
     """
 
     def __init__(
@@ -68,19 +75,17 @@ class Handover:
         self._supply = supply(self.wake)
         self._out_of_work = out_of_work
         self._was_idle = False
-        self._in_pool: dict[Claim, Mail] = {}  # offered and not armed; a row may be claimed anew
+        self._in_pool: dict[Claim, Offer] = {}  # offered and not armed; a row may be claimed anew
         self._armed: dict[Claim, Mail] = {}  # the dot is written, no answer yet
         self._offered: dict[Claim, Offer] = {}  # only the dot is missing
         self._answers: list[Answer] = []
         self._doubtful: list[Claim] = []  # perhaps armed, and surely without a dot
         self._rounds = Rounds(job, self.wake)
-        self._breakers: dict[int, Breaker] = {}
-        self._trips: dict[int, str] = {}
+        self._fuses = Fuses()
+        self._gives_back = False
         self._arming: set[Claim] = set()  # of the present round
         self._busy_at = time.monotonic()
         self.moved_at = since_boot()
-        # Who died before it ended a subscription left that to the next.
-        self.met_bounce = True
 
     @property
     def is_idle(self) -> bool:
@@ -106,12 +111,17 @@ class Handover:
         """Hand over until the job ends; then what is armed is waited for, the rest given back."""
         try:
             while not self._job.ended():
-                if not self._job.relay.wait():
-                    self._supply.refill()
-                    self._begin()
-                self._go_on(_TICK)
+                try:
+                    if not self._job.relay.wait():
+                        self._supply.refill(self._in_pool)
+                        self._begin()
+                    self._go_on(_TICK)
+                except DBAPIError as error:
+                    self._wait_for_database(error)
             self._drain()
         except BaseException:
+            with contextlib.suppress(Exception):
+                self._note(self._pool.close(_LAST_WORDS))
             self.close()
             with contextlib.suppress(Exception):  # the first error is the one that is told
                 self._let_go()
@@ -146,7 +156,7 @@ class Handover:
             except BadInput as error:
                 self._supply.refuse(Unwritable(mail.claim, error))
             else:
-                self._in_pool[mail.claim] = mail
+                self._in_pool[mail.claim] = offer
                 return offer
         return None
 
@@ -164,9 +174,7 @@ class Handover:
         if self._offered and not self._rounds.is_writing:
             limits = [0.0]
         self._note(self._pool.poll(min(limits)))
-        while self._trips:
-            number, reason = self._trips.popitem()
-            self._pause({number}, reason)
+        self._act()
         if self._rounds.is_written:
             self._end_round()
         if not self._rounds.is_writing and (self._offered or self._answers or self._doubtful):
@@ -187,45 +195,64 @@ class Handover:
                 self._offered[mail.claim] = offer
                 failpoints.reached("offered")
                 continue
-            for held in (self._in_pool, self._armed, self._offered):
-                held.pop(mail.claim, None)
-            self._answer(Answer(mail, event.result))
+            had_dot = self._armed.pop(mail.claim, None) is not None
+            self._in_pool.pop(mail.claim, None)
+            self._offered.pop(mail.claim, None)
+            self._answer(Answer(mail, event.result), armed=had_dot or mail.claim in self._arming)
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Answer, *, armed: bool) -> None:
         kind = answer.kind
+        if kind is Kind.RELAY:
+            answer = self._relay_failed(answer)
+            kind = answer.kind
         if kind in (Kind.RETURNED, Kind.RELAY):
-            if answer.mail.claim in self._arming:
-                # Its row is being armed at this moment, and there will be no dot.
+            if armed:
+                # Its row is armed, or being armed, and the mail was surely not accepted.
                 self._doubtful.append(answer.mail.claim)
             else:
                 self._supply.again(answer.mail)
-            if kind is Kind.RELAY:
-                self._relay_failed(answer)
             return
         if kind is not Kind.UNKNOWN and answer.reply is not None:
             self._job.relay.worked()
-        if kind is Kind.NO_MAILBOX:
-            self.met_bounce = True
         if answer.pushes_back:
             self._pace.pushed_back(answer.mail.domain)
-        self._count(answer)
+        self._fuses.count(answer)
         self._answers.append(answer)
         failpoints.reached("answered")
 
-    def _relay_failed(self, answer: Answer) -> None:
+    def _relay_failed(self, answer: Answer) -> Answer:
+        """Note a problem with the relay. Nothing is written here: the other events come first.
+
+        A sender that is refused (MAIL FROM) is one publication's: its digest is paused, and a
+        letter of it is put off, while the others go on.
+        """
         problem = answer.result
         assert isinstance(problem, RelayProblem)  # noqa: S101 - that is what its kind says
+        if problem.stage == "mail" and problem.permanent:
+            number = answer.mail.digest_id
+            if number is None or answer.mail.letter != LetterName.DIGEST:
+                return Answer(answer.mail, TryLater(problem.reply, "mail"))
+            self._fuses.blown[number] = str(problem)
+            return answer
         delay = self._job.relay.failed(problem)
         if delay is not None:
             code = problem.reply.code if problem.reply else None
             log.error("relay_problem", stage=problem.stage, code=code, next_try_in=delay)
-        # Another process may have a way to the relay.
-        self._supply.give_back()
+        self._gives_back = True
         if problem.permanent:
-            # MAIL FROM names one publication's sender; the rest is about all that we send.
-            number = answer.mail.digest_id
-            of_one = problem.stage == "mail" and number is not None
-            self._pause({number} if of_one and number else None, str(problem))
+            self._fuses.blown[None] = str(problem)
+        return answer
+
+    def _act(self) -> None:
+        """Do what the last events ask of the database, beside the round."""
+        while self._fuses.blown:
+            number, reason = next(iter(self._fuses.blown.items()))
+            self._pause(None if number is None else {number}, reason)
+            del self._fuses.blown[number]
+        if self._gives_back:
+            # Another process may have a way to the relay.
+            self._supply.give_back()
+            self._gives_back = False
 
     # The round.
 
@@ -239,18 +266,22 @@ class Handover:
         self._answers, self._doubtful = [], []
         self._rounds.begin(begun)
 
+    def _wait_for_database(self, error: Exception) -> None:
+        """A failure that passes: what is held stays held, and is tried again. Raises any other."""
+        if not patience.passes(error):
+            raise error
+        log.warning("database_waits", error=type(error).__name__)
+        time.sleep(patience.PAUSES[1])
+
     def _end_round(self) -> None:
         ended, verdicts = self._rounds.end()
         self._arming = set()
         if isinstance(verdicts, Exception):
             # Whether the commit was made, nobody knows; that no dot was written, we do.
-            self._leave(ended.offered)
             self._answers = ended.answers + self._answers
             self._doubtful += ended.doubtful
-            if not patience.passes(verdicts):
-                raise verdicts
-            log.warning("database_waits", error=type(verdicts).__name__)
-            time.sleep(patience.PAUSES[1])
+            self._leave(ended.offered)
+            self._wait_for_database(verdicts)
             return
         answers.tell(ended.answers)
         failpoints.reached("settled")
@@ -272,7 +303,7 @@ class Handover:
         late: list[Offer] = []
         for offer, verdict in zip(offered, verdicts, strict=True):
             mail: Mail = offer.key
-            if mail.claim not in self._in_pool:
+            if self._in_pool.get(mail.claim) is not offer:
                 continue  # its line broke meanwhile; its answer is for the next round
             if verdict is Verdict.ARMED and is_late:
                 # This process stood still between the commit and here: somebody may have taken
@@ -307,25 +338,6 @@ class Handover:
 
     # Pausing.
 
-    def _count(self, answer: Answer) -> None:
-        """Tell the digest's breaker; what makes it trip pauses the digest, before more is offered.
-
-        The mail itself is put off with the round that follows.
-        """
-        number = answer.mail.digest_id
-        if number is None or answer.mail.letter != LetterName.DIGEST:
-            return
-        breaker = self._breakers.setdefault(number, Breaker())
-        if answer.kind is Kind.ACCEPTED:
-            breaker.accepted()
-        elif answer.kind is Kind.POLICY:
-            breaker.refused()
-            if breaker.trips():
-                del self._breakers[number]
-                self._trips[number] = str(answer.result)
-        elif answer.kind is not Kind.UNKNOWN:
-            breaker.other()
-
     def _pause(self, digest_ids: set[int] | None, reason: str) -> None:
         """Pause digests; None: all that this worker sends."""
         job = self._job
@@ -343,11 +355,14 @@ class Handover:
         self._leave(self._offered.values())
         self._offered.clear()
         until = time.monotonic() + self._job.settings.stop_grace
-        self._supply.give_back()
-        while (self._armed or self._rounds.is_writing) and time.monotonic() < until:
-            if self._job.hurries():
+        self._gives_back = True
+        while time.monotonic() < until and not self._job.hurries():
+            try:
+                self._go_on(min(_TICK, max(0.0, until - time.monotonic())))
+            except DBAPIError as error:
+                self._wait_for_database(error)
+            if not (self._armed or self._rounds.is_writing or self._gives_back):
                 break
-            self._go_on(min(_TICK, max(0.0, until - time.monotonic())))
         self._note(self._pool.close(0))
         self._let_go()
 
@@ -359,7 +374,7 @@ class Handover:
             self._answers = ended.answers + self._answers
             self._doubtful += ended.doubtful + [offer.key.claim for offer in ended.offered]
         self._answers += [Answer(mail, Unknown()) for mail in self._armed.values()]
-        self._doubtful += [mail.claim for mail in self._in_pool.values()]
+        self._doubtful += list(self._in_pool)
         for held in (self._armed, self._in_pool, self._offered):
             held.clear()
         for pause in (*patience.PAUSES, None):

@@ -209,7 +209,7 @@ class Sender:
                     if job.watch.fault:
                         raise job.watch.fault
                     if not more and handover.is_idle and self._is_idle(job, wait=wait):
-                        self._tidy(job, handover)
+                        self._tidy(job)
                         self._report(job, progress, at_once=True)
                         return
                 else:
@@ -245,7 +245,7 @@ class Sender:
             return False
         job.watch.sign_on_schedule(job.write, job.clock(), seconds=seconds)
         if is_time_to_tidy:
-            self._tidy(job, handover)
+            self._tidy(job)
             if job.scope.digests and job.scope.digest_id is None:
                 sign = partial(job.watch.sign, job.write, job.clock())
                 chores.begin_scheduled(job.write, job.clock(), sign)
@@ -265,11 +265,8 @@ class Sender:
                 self._pace.share(max(1, beat.alive(session)))
             self._renewed_at = seconds
 
-    def _tidy(self, job: Job, handover: Handover) -> None:
-        # Before a digest is called sent: who does not exist is no subscriber of it any more.
-        if handover.met_bounce:
-            handover.met_bounce = False
-            chores.end_bounced(job)
+    def _tidy(self, job: Job) -> None:
+        chores.end_bounced(job)
         chores.tidy(job.write, job.clock())
         if job.settings.idempotency_header:
             chores.send_uncertain_again(job)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -18,9 +18,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from newsletter import failpoints
+from newsletter.errors import BadInput
 from newsletter.mail.signing import Signers
 from newsletter.sending import claim, gate, settle
 from newsletter.sending.claim import Claim
+from newsletter.sending.doubt import RETRY_BY_ITSELF, TOO_LATE
 from newsletter.sending.pace import Pace
 from newsletter.sending.write import (
     CHANGED,
@@ -43,6 +45,8 @@ _LOOK_EVERY = 0.25
 _DRY_FOR = 0.5
 # With signatures, mails are written further ahead: all signing processes are to have work.
 _SIGNED_AHEAD = 4
+# For clocks that differ, and for the way to the relay.
+_MARGIN = timedelta(minutes=10)
 # A batch should last about so long: a pause of the digest, or another digest, comes soon then.
 _BATCH_SECONDS = (0.25, 1.5)
 
@@ -72,6 +76,7 @@ class Supply:
         self._dry_until = float("-inf")
         self._hold_until = float("-inf")
         self._said_unsigned: set[int | str] = set()
+        self._lost_count = False  # an error left open what is claimed
 
     @property
     def is_dry(self) -> bool:
@@ -96,6 +101,12 @@ class Supply:
         """Put a mail that was not begun in front."""
         self._ready.appendleft(mail)
 
+    def _claims(self) -> list[Claim]:
+        claims = [mail.claim for mail in self._ready]
+        claims += [draft.claim for draft in self._drafts]
+        claims += [mail.claim for _future, mails in self._signing for mail in mails]
+        return claims + [held for held, _seconds in self._put_back]
+
     def refuse(self, row: Unwritable) -> None:
         """Settle a row of which no mail can be made."""
         with self._job.write() as session:
@@ -105,26 +116,37 @@ class Supply:
         """Give back the mails of digests that are not being sent any more."""
         gone = [mail.claim for mail in self._ready if mail.digest_id in digest_ids]
         gone += [draft.claim for draft in self._drafts if draft.row.digest_id in digest_ids]
-        self._ready = deque(mail for mail in self._ready if mail.digest_id not in digest_ids)
-        self._drafts = deque(d for d in self._drafts if d.row.digest_id not in digest_ids)
         if gone:
             with self._job.write() as session:
                 claim.give_back(session, gone)
+        self._ready = deque(mail for mail in self._ready if mail.digest_id not in digest_ids)
+        self._drafts = deque(d for d in self._drafts if d.row.digest_id not in digest_ids)
 
     def give_back(self) -> None:
         """All that is held, back into the queue."""
-        claims = [mail.claim for mail in self._ready]
-        claims += [draft.claim for draft in self._drafts]
-        claims += [mail.claim for _future, mails in self._signing for mail in mails]
-        claims += [held for held, _seconds in self._put_back]
+        claims = self._claims()
         if claims:
             with self._job.write() as session:
                 claim.give_back(session, claims)
         for held in (self._ready, self._drafts, self._signing, self._put_back):
             held.clear()
 
-    def refill(self) -> None:
-        """Take what was signed, claim what is needed, and write a few mails."""
+    def refill(self, offered: Collection[Claim] = ()) -> None:
+        """Take what was signed, claim what is needed, and write a few mails.
+
+        offered: the claims that the caller holds. After an error of the database nobody knows
+        what was claimed; then all that neither of us holds is given back first.
+        """
+        if self._lost_count:
+            held = {*offered, *self._claims()}
+            with self._job.write() as session:
+                claim.give_back_unheld(session, self._job.owner, held)
+            self._lost_count = False
+        self._lost_count = True
+        self._refill()
+        self._lost_count = False
+
+    def _refill(self) -> None:
         self._collect()
         seconds = time.monotonic()
         if self._job.rests():
@@ -194,12 +216,28 @@ class Supply:
         # Before anything of it leaves: an older database would take these mails for unsent.
         job.journal.note(claims, log=number)
         failpoints.reached("noted")
+        drafts = self._still_known(drafts)
         kept = [draft for draft in drafts if draft.claim.id not in closed]
         if closed:
             self._let_go([draft for draft in drafts if draft.claim.id in closed])
         letters = [draft for draft in kept if draft.letter != LetterName.DIGEST]
         self._drafts.extendleft(reversed(letters))
         self._drafts.extend(draft for draft in kept if draft.letter == LetterName.DIGEST)
+
+    def _still_known(self, drafts: list[Draft]) -> list[Draft]:
+        """Without those that are sent again by themselves, and that the relay forgot meanwhile."""
+        window = timedelta(hours=self._job.settings.idempotency_hours) - _MARGIN
+        now = self._job.clock()
+        late = {
+            draft.claim
+            for draft in drafts
+            if draft.row.reason == RETRY_BY_ITSELF and now - draft.row.created_at >= window
+        }
+        if late:
+            with self._job.write() as session:
+                for held in late:
+                    settle.doubtful(session, held, reason=TOO_LATE, now=now)
+        return [draft for draft in drafts if draft.claim not in late]
 
     def _let_go(self, drafts: list[Draft]) -> None:
         made = [self._writer.write(draft) for draft in drafts]
@@ -250,11 +288,27 @@ class Supply:
     def _collect(self) -> None:
         while self._signing and self._signing[0][0].done():
             future, mails = self._signing.popleft()
+            if (error := future.exception()) is not None:
+                if not isinstance(error, BadInput):
+                    raise error
+                self._one_by_one(mails)
+                continue
             for mail, raw in zip(mails, future.result(), strict=True):
                 if len(raw) == len(mail.raw):
                     self._unsigned(mail)
                 mail.raw = raw
             self._take(mails)
+
+    def _one_by_one(self, mails: list[Mail]) -> None:
+        """Sign mails of which one cannot be signed: it fails alone."""
+        assert self._signers is not None  # noqa: S101 - somebody signed them
+        for mail in mails:
+            try:
+                mail.raw = self._signers.submit([(mail.raw, mail.created_at)]).result()[0]
+            except BadInput as error:
+                self.refuse(Unwritable(mail.claim, error))
+            else:
+                self._take([mail])
 
     def _unsigned(self, mail: Mail) -> None:
         """Tell once that no key is for the domain that a letter or digest is from."""

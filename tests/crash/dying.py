@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class Process:
             _live(work, words, point)
         self._handle = os.pidfd_open(self.pid)
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for its end; whether it came within so many seconds."""
-        return bool(select.select([self._handle], [], [], max(0.0, seconds))[0])
+    def wait(self, seconds: float, bell: int | None = None) -> bool:
+        """Wait for its end; whether it came within so many seconds, and before the bell rang."""
+        handles = [self._handle] if bell is None else [self._handle, bell]
+        return self._handle in select.select(handles, [], [], max(0.0, seconds))[0]
 
     def kill(self) -> Death:
         """End it now, if it still lives."""
@@ -68,9 +70,13 @@ class Process:
             return Death("itself", seconds, self._words.read_text())
         return Death("kill", seconds)
 
-    def end(self, seconds: float) -> Death:
-        """Let it live so long at most, or up to its point, and see it dead."""
-        died = self.wait(seconds)
+    def end(self, seconds: float, bell: int | None = None) -> Death:
+        """Let it live so long at most, or up to its point, and see it dead.
+
+        bell: the time counts from when it rings.
+        """
+        died = self.wait(_PATIENCE, bell) if bell is not None else False
+        died = died or self.wait(seconds)
         death = self.bury() if died else self.kill()
         if died and death.by == "kill" and self._point:
             return Death(self._point[0], death.seconds)

@@ -38,6 +38,7 @@ CONNECTIONS = 4
 LEASE = 1.0
 _DATABASE = "newsletter"
 _TEAR_DOWN_EVERY = 4  # seconds
+_SOME = 1000  # bytes of the ledger, which is a few mails
 # Seconds until everything has to be at rest after the last blow.
 _PATIENCE = 60
 # How a worker may end by itself: its database is gone.
@@ -61,10 +62,13 @@ class Nemesis:
         self._people = Operators(world, seed)
 
     def rage(self, seconds: float) -> None:
-        """Do harm for so long, or until there is nothing left to send."""
+        """Do harm for so long, or until there is nothing left to send.
+
+        Between two blows some mails arrive: a busy machine needs its time to get up again.
+        """
         began = time.monotonic()
         while (now := time.monotonic()) < began + seconds and not self._world.is_over():
-            time.sleep(self._lot.uniform(0.05, 0.25))
+            self._breathe()
             self._revive()
             if (now - began) / _TEAR_DOWN_EVERY > self.report.by["server down"] + 1:
                 self._tear_down()
@@ -80,6 +84,12 @@ class Nemesis:
                 self._people.leave()
             else:
                 self._people.act()
+
+    def _breathe(self) -> None:
+        size, end = self._world.sink.ledger.stat().st_size, time.monotonic() + 2
+        while self._world.sink.ledger.stat().st_size < size + _SOME and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(self._lot.uniform(0, 0.2))
 
     def rest(self) -> None:
         """Let the workers finish, and end them."""

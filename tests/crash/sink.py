@@ -275,13 +275,17 @@ class Connection:
 
 
 class Sink:
-    """The receiver. delay: seconds that the answer to a dot takes at most."""
+    """The receiver. delay: seconds that the answer to a dot takes at most.
 
-    def __init__(self, ledger: str, lots: Lots, delay: float, port: int = 0) -> None:
+    bell: a pipe that gets a byte for each connection.
+    """
+
+    def __init__(self, ledger: str, lots: Lots, delay: float, bell: int | None = None) -> None:
         self.lots = lots
         self.delay = delay
+        self._bell = bell
         self._ledger = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=200)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
         self._selector = selectors.DefaultSelector()
@@ -333,6 +337,8 @@ class Sink:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._number += 1
+            if self._bell is not None:
+                os.write(self._bell, b"!")
             connection = Connection(self, sock, self._number)
             self._connections.add(connection)
             self._selector.register(sock, selectors.EVENT_READ, connection.read)
@@ -361,9 +367,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=json.loads, default={})
     parser.add_argument("--delay", type=float, default=0.0)
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--bell", type=int)
     given = parser.parse_args()
-    sink = Sink(given.ledger, Lots(given.seed, given.faults), given.delay, given.port)
+    sink = Sink(given.ledger, Lots(given.seed, given.faults), given.delay, given.bell)
     print(sink.port, flush=True)
     sink.run()
     sys.exit(0)

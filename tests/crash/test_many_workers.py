@@ -44,13 +44,13 @@ def judge(report: dict[str, Any], seconds: int) -> None:
     assert report["errors"] == []
     by = report["by"]
     assert by["mails until then"] >= 5 * seconds
-    assert by["kill"] >= seconds / 2
-    assert min(by[what] for what in ("stop", "cut off", "server down")) >= seconds / 15
+    assert by["kill"] >= seconds / 3
+    assert min(by.get(what, 0) for what in ("stop", "cut off", "server down")) >= seconds / 15
 
 
 def test_workers_die_sleep_and_lose_their_database():
     """For twelve seconds; then everything comes to rest, and adds up."""
-    judge(rage(12, digests=25), 12)
+    judge(rage(12, digests=40), 12)
 
 
 @pytest.mark.slow

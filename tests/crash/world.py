@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ ROUGH: Faults = {**USUAL, "dot": [("take-drop", 0.03), *USUAL["dot"]]}
 
 
 class SinkProcess:
-    """The sink as a process of its own; `ledger` is its file."""
+    """The sink as a process of its own; `ledger` is its file, `bell` rings at each connection."""
 
     def __init__(
         self, file: Path, *, seed: int = 0, faults: Faults | None = None, delay: float = 0.0
@@ -70,9 +71,15 @@ class SinkProcess:
         self.ledger = file
         words = [sys.executable, str(Path(__file__).with_name("sink.py")), str(file)]
         words += ["--seed", str(seed), "--faults", json.dumps(faults or {}), "--delay", str(delay)]
+        self.bell, rings = os.pipe()
         self._process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*words, "--bell", str(rings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=[rings],
         )
+        os.close(rings)
         self.port = int(self._hear())
 
     def tell(self, word: str) -> str:
@@ -85,6 +92,11 @@ class SinkProcess:
     def quiet(self) -> None:
         """Wait until nobody is connected any more, and all that was said is in the ledger."""
         self.tell("quiet")
+
+    def hush(self) -> None:
+        """Forget that the bell rang."""
+        while select.select([self.bell], [], [], 0)[0]:
+            os.read(self.bell, 1 << 16)
 
     def behave(self) -> None:
         """No fault and no delay from now on."""
@@ -107,6 +119,7 @@ class SinkProcess:
         # Not by the end of its input: what was forked from us holds that open.
         with self._process:
             self._process.terminate()
+        os.close(self.bell)
 
 
 def populate(url: str, *, readers: int, digests: int) -> None:

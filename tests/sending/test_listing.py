@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import pytest
@@ -61,7 +61,7 @@ def test_a_mail_is_told_with_its_reply(engine, digest, now):
                 "attempts": 3,
                 "reply_code": 550,
                 "reply_text": "5.1.0 no\x1b[31m",
-                "due_at": now,
+                "due_at": datetime(1970, 1, 1, tzinfo=UTC),
                 "settled_at": now + timedelta(hours=1),
                 "retried_at": None,
                 "message_id": f"<{row.public_id}@example.org>",

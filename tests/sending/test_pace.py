@@ -36,10 +36,17 @@ def test_a_delay_is_never_shorter_than_it_should_be(attempts, chance):
 
 
 def test_it_ends():
-    """retry_for after the mail was made, there is no further try."""
+    """retry_for after the mail was made, if it was tried for so long, there is no further try."""
     old = NOW - timedelta(seconds=432000)
-    assert RETRIES.next(1, since=old, now=NOW, chance=0) is None
-    assert RETRIES.next(1, since=old + timedelta(seconds=1), now=NOW, chance=0) is not None
+    assert RETRIES.next(25, since=old, now=NOW, chance=0) is None
+    assert RETRIES.next(25, since=old + timedelta(seconds=1), now=NOW, chance=0) is not None
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 5])
+def test_waiting_for_us_is_no_reason_to_give_up(attempts):
+    """A digest that was paused for days: its mails are tried as long as others."""
+    old = NOW - timedelta(days=30)
+    assert RETRIES.next(attempts, since=old, now=NOW, chance=0) is not None
 
 
 class Clock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from mailing import HASH_KEY, approved_digest, many_readers, queue_all
@@ -58,7 +58,7 @@ def test_each_row_has_a_name_of_its_own(engine, make_publication, now):
     }
     assert [row.address for row in rows] == [f"reader-{n}@example.net" for n in range(500)]
     assert {(row.state, row.epoch, row.attempts, row.due_at, row.created_at) for row in rows} == {
-        ("queued", 0, 0, now, now)
+        ("queued", 0, 0, datetime(1970, 1, 1, tzinfo=UTC), now)
     }
 
 

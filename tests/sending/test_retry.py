@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from newsletter import store
 from newsletter.errors import WrongState
 from newsletter.sending import claim, control, retry, status
-from newsletter.sending.write import RETRY_CHANGED, RETRY_UNCERTAIN
+from newsletter.sending.doubt import RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
 from newsletter.store.letters import new_letter
 
 LONG_AGO = timedelta(minutes=16)
@@ -166,7 +166,7 @@ def test_a_relay_that_knows_its_copies_gets_uncertain_mails_again(engine, digest
     assert state_of(engine, digest) == "sending"
     assert by_itself(engine, now) == 0
     with store.reading(engine) as session:
-        assert {row.reason for row in rows(session)[3:]} == {RETRY_UNCERTAIN}
+        assert {row.reason for row in rows(session)[3:]} == {RETRY_BY_ITSELF}
 
 
 def test_it_waits_for_a_late_answer_and_not_for_ever(engine, digest, now):

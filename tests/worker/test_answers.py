@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from mailing import approved_digest, many_readers, queue_all, states
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from newsletter import consent, store
 from newsletter.mail.transport import (
@@ -20,6 +21,7 @@ from newsletter.mail.transport import (
     Unknown,
 )
 from newsletter.sending import control, queue
+from newsletter.store.letters import new_letter
 from newsletter.worker import Sender, smtp_pool
 from newsletter.worker.answers import Answer, Kind
 
@@ -102,8 +104,7 @@ def test_policy_pauses_the_digest_and_fails_nobody(engine, relay, sink, digest_i
 def test_a_sender_that_is_refused_pauses_its_digest(engine, relay, sink, digest_id):
     """MAIL FROM: no reader is charged; digests of other publications are not touched."""
     sink.reply = lambda at, _argument: "553 5.1.8 no such sender" if at == "mail" else None
-    with pytest.raises(RelayProblem):
-        send(engine, relay, digest_id)
+    send(engine, relay, digest_id)
     assert digest(engine, digest_id).state == "paused"
     assert states(engine) == {"queued": READERS}
     with store.reading(engine) as session:
@@ -172,3 +173,53 @@ def test_a_second_digest_does_not_go_where_nobody_lives(engine, relay, sink, dig
     send(engine, relay, second.id)
     assert len(asked) == READERS - 1
     assert "reader-7@example.net" not in asked
+
+
+def test_a_letter_whose_sender_is_refused_stops_nobody_else(
+    engine, relay, sink, digest_id, make_publication, make_reader
+):
+    """It is put off; the digests of other publications, and their relay, go on."""
+    with store.transaction(engine) as session:
+        refused = make_publication(session, "other", from_address="other@example.com")
+        reader = make_reader(session, refused, "ada@example.net", "pending")
+        letter = store.LetterName.ACCESS
+        moment = datetime.now(UTC)
+        new_letter(session, letter, refused, reader.subscriber, reader, now=moment)
+    sink.reply = lambda at, argument: (
+        "553 5.1.8 no such sender" if (at, argument) == ("mail", "other@example.com") else None
+    )
+    send(engine, relay, digest_id)
+    assert digest(engine, digest_id).state == "sent"
+    assert states(engine) == {"accepted": READERS, "deferred": 1}
+
+
+@pytest.mark.parametrize("code", [530, 535, 538])
+def test_an_answer_about_us_to_the_dot_leaves_no_row_armed(engine, relay, sink, digest_id, code):
+    """The mail was surely not accepted: it is queued again, and the digest is paused."""
+    told = []
+
+    def reply(stage, argument):
+        if (stage, argument) == ("dot", "reader-7@example.net") and not told:
+            told.append(argument)
+            return f"{code} 5.7.8 log in first"
+        return None
+
+    sink.reply = reply
+    with suppress(RelayProblem):  # forgotten, where another connection works at the same moment
+        send(engine, relay, digest_id)
+    assert digest(engine, digest_id).state == "paused"
+    assert set(states(engine)) <= {"accepted", "queued"}
+    with store.transaction(engine) as session:
+        control.resume(session, session.get(store.Digest, digest_id))
+    send(engine, relay, digest_id)
+    assert states(engine) == {"accepted": READERS}
+
+
+def test_nobody_is_given_up_for_a_policy(engine, relay, sink, digest_id):
+    """However old the digest is."""
+    old = datetime.now(UTC) - timedelta(days=30)
+    with store.transaction(engine) as session:
+        session.execute(update(store.Delivery).values(created_at=old, attempts=40))
+    sink.reply = lambda at, _argument: "550 5.7.1 not from you" if at == "rcpt" else None
+    send(engine, relay, digest_id)
+    assert set(states(engine)) <= {"queued", "deferred"}
