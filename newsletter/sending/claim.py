@@ -127,7 +127,9 @@ _held = and_(Delivery.id == bindparam("row"), Delivery.epoch == bindparam("row_e
 _GIVE_BACK = Prepared(
     update(Delivery)
     .where(_held, Delivery.state == DeliveryState.CLAIMED)
-    .values(state=DeliveryState.QUEUED, owner=None)
+    .values(state=DeliveryState.QUEUED, owner=None),
+    "row",
+    "row_epoch",
 )
 _DISARM = Prepared(
     update(Delivery)
@@ -135,18 +137,23 @@ _DISARM = Prepared(
         _held,
         or_(Delivery.state == DeliveryState.CLAIMED, Delivery.state == DeliveryState.ARMED),
     )
-    .values(state=DeliveryState.QUEUED, owner=None)
+    .values(state=DeliveryState.QUEUED, owner=None),
+    "row",
+    "row_epoch",
 )
 _PUT_BACK = Prepared(
     update(Delivery)
     .where(_held, Delivery.state == DeliveryState.CLAIMED)
-    .values(state=DeliveryState.QUEUED, owner=None, due_at=bindparam("due"))
+    .values(state=DeliveryState.QUEUED, owner=None, due_at=bindparam("due")),
+    "row",
+    "row_epoch",
+    "due",
 )
 
 
 def give_back(session: Session, claims: Iterable[Claim]) -> int:
     """claimed -> queued, for rows that were not handed over; how many there were."""
-    return _GIVE_BACK.many(session, [_names(claim) for claim in claims])
+    return _GIVE_BACK.many(session, [(claim.id, claim.epoch) for claim in claims])
 
 
 def give_back_unheld(session: Session, owner: str, held: Collection[Claim]) -> int:
@@ -160,7 +167,7 @@ def give_back_unheld(session: Session, owner: str, held: Collection[Claim]) -> i
 
 def put_back(session: Session, claims: Sequence[tuple[Claim, datetime]]) -> int:
     """claimed -> queued, each not to be claimed before its moment; how many there were."""
-    return _PUT_BACK.many(session, [_names(claim) | {"due": due} for claim, due in claims])
+    return _PUT_BACK.many(session, [(claim.id, claim.epoch, due) for claim, due in claims])
 
 
 def disarm(session: Session, claims: Iterable[Claim]) -> int:
@@ -168,11 +175,7 @@ def disarm(session: Session, claims: Iterable[Claim]) -> int:
 
     Only whoever held the row in the same life may say so: of another's armed row nobody knows.
     """
-    return _DISARM.many(session, [_names(claim) for claim in claims])
-
-
-def _names(claim: Claim) -> dict[str, Any]:
-    return {"row": claim.id, "row_epoch": claim.epoch}
+    return _DISARM.many(session, [(claim.id, claim.epoch) for claim in claims])
 
 
 def due(session: Session, now: datetime) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     ScalarSelect,
     String,
+    and_,
     bindparam,
     case,
     exists,
@@ -68,6 +69,25 @@ def why_not(letter: LetterName) -> ColumnElement[str | None]:
         word = literal(reason, String) if isinstance(reason, str) else reason
         reasons.append((condition, word))
     return case(*reasons, else_=null())
+
+
+@cache
+def may_go(letter: LetterName) -> ColumnElement[bool]:
+    """Whether `why_not` is NULL; an expression of the same kind.
+
+    What is asked for each reader of a digest asks only what must be true, and each thing once.
+    """
+    if letter != LetterName.DIGEST:
+        return why_not(letter).is_(None)
+    return and_(
+        Delivery.address.is_not(None),
+        Delivery.subscriber_id.is_not(None),
+        _state == SubscriptionState.CONFIRMED,
+        _digest_state == DigestState.SENDING,
+        not_(_unmailable),
+        not_(halted()),
+        recorded(Delivery.subscription_id, around=Delivery),
+    )
 
 
 def recorded(

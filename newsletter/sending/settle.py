@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from newsletter.mail.transport import Reply
 from newsletter.sending.claim import Claim, give_back
 from newsletter.sending.doubt import in_doubt, or_uncertain
-from newsletter.sending.gate import WAITING, why_not
+from newsletter.sending.gate import WAITING, may_go, why_not
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Mail
 from newsletter.store import Delivery, DeliveryState, LetterName
@@ -65,15 +65,7 @@ def arm(session: Session, mails: Sequence[Mail], *, now: datetime) -> list[Verdi
 
 def _arm(session: Session, letter: LetterName, mails: Sequence[Mail]) -> set[Claim]:
     """Those of `mails`, all of one letter, that were armed."""
-    rows = [
-        {
-            "row": mail.claim.id,
-            "row_epoch": mail.claim.epoch,
-            "mailbox_hash": mail.mailbox_hash,
-            "sha256": mail.sha256,
-        }
-        for mail in mails
-    ]
+    rows = [(mail.claim.id, mail.claim.epoch, mail.mailbox_hash, mail.sha256) for mail in mails]
     changed = _arming(letter).each(session, rows)
     return {mail.claim for mail, count in zip(mails, changed, strict=True) if count == 1}
 
@@ -105,18 +97,8 @@ def accepted(session: Session, replies: Sequence[tuple[Claim, Reply]], *, now: d
 
     A row that became uncertain meanwhile gets its answer late, and is accepted too.
     """
-    rows = [
-        {
-            "row": claim.id,
-            "row_epoch": claim.epoch,
-            "at": now,
-            "why": None,
-            "code": reply.code,
-            "said": _storable(reply),
-        }
-        for claim, reply in replies
-    ]
-    return _settling(DeliveryState.ACCEPTED, _AFTER_ARM).many(session, rows)
+    rows = [(claim.id, claim.epoch, reply.code, _storable(reply)) for claim, reply in replies]
+    return _accepting().many(session, rows, at=now, why=None)
 
 
 def failed(
@@ -194,12 +176,16 @@ def _arming(letter: LetterName) -> Prepared:
             Delivery.id == bindparam("row"),
             Delivery.epoch == bindparam("row_epoch"),
             Delivery.state == DeliveryState.CLAIMED,
-            why_not(letter).is_(None),
+            may_go(letter),
         )
         .values(
             state=DeliveryState.ARMED,
             content_sha256=bindparam("sha256"),
-        )
+        ),
+        "row",
+        "row_epoch",
+        "mailbox_hash",
+        "sha256",
     )
 
 
@@ -239,8 +225,9 @@ def _settle(
 
 
 @cache
-def _settling(state: DeliveryState, allowed: tuple[DeliveryState, ...]) -> Prepared:
-    return Prepared(_settle_statement(state, allowed))
+def _accepting() -> Prepared:
+    statement = _settle_statement(DeliveryState.ACCEPTED, _AFTER_ARM)
+    return Prepared(statement, "row", "row_epoch", "code", "said")
 
 
 @cache

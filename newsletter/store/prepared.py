@@ -7,10 +7,11 @@ errors are SQLAlchemy's too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ClauseElement, Connection, Dialect, exc
@@ -18,56 +19,80 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.orm import Session
 
 Values = Mapping[str, Any]
-_Process = Callable[[Any], Any] | None
+Row = tuple[Any, ...]
+_Process = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class _Compiled:
-    """text: for the driver. order: parameters by position; None where the driver takes names."""
+    """text: for the driver. fixed: values that the statement brings along, for it. same, each: how
+    to write the parameters that all rows of a run share, and those of each row by their place.
+    order: picks the parameters by position out of the fixed, same and row's values, one behind
+    the other; None where the driver takes names.
+    """
 
     text: str
-    order: tuple[str, ...] | None
     fixed: dict[str, Any]
-    processes: tuple[tuple[str, _Process], ...]
+    same: tuple[tuple[str, _Process | None], ...]
+    each: tuple[str, ...]
+    processes: tuple[tuple[int, _Process], ...]
+    order: Callable[[Row], Row] | None
 
-    def values(self, given: Values) -> Any:
-        found = self.fixed.copy()
-        for name, process in self.processes:
-            value = given[name]
-            found[name] = process(value) if process else value
-        return found if self.order is None else tuple([found[name] for name in self.order])
+    def values(self, same: Values, rows: Iterable[Row]) -> Sequence[Any]:
+        shared = self.fixed.copy()
+        for name, process in self.same:
+            shared[name] = process(same[name]) if process else same[name]
+        order = self.order
+        if order is None:
+            return [shared | dict(zip(self.each, self._row(row), strict=True)) for row in rows]
+        front = tuple(shared.values())
+        return [order(front + self._row(row)) for row in rows]
+
+    def _row(self, row: Row) -> Row:
+        if not self.processes:
+            return row
+        found = list(row)
+        for place, process in self.processes:
+            found[place] = process(found[place])
+        return tuple(found)
 
 
 class Prepared:
-    """A statement whose parameters (bindparam) all get their values when it runs."""
+    """A statement whose parameters (bindparam) all get their values when it runs.
 
-    def __init__(self, statement: ClauseElement) -> None:
+    each: the names of those that differ from row to row, in the order in which rows have them;
+    one that the statement has no use for may be among them.
+    """
+
+    def __init__(self, statement: ClauseElement, *each: str) -> None:
         self._statement = statement
+        self._each = each
         self._compiled: dict[str, _Compiled] = {}
 
-    def many(self, session: Session, rows: Sequence[Values]) -> int:
+    def many(self, session: Session, rows: Sequence[Row], **same: Any) -> int:
         """Run it for each of `rows`, in their order; how many rows of the database it changed.
 
-        Raises what SQLAlchemy would raise.
+        same: the parameters that do not differ. Raises what SQLAlchemy would raise.
         """
         if not rows:
             return 0
         connection = session.connection()
         compiled = self._for(connection.dialect)
+        values = compiled.values(same, rows)
         changed: int = _run(
             connection,
-            lambda cursor: cursor.executemany(compiled.text, [compiled.values(r) for r in rows]),
+            lambda cursor: cursor.executemany(compiled.text, values),
             lambda cursor: cursor.rowcount,
         )
         return changed
 
-    def each(self, session: Session, rows: Sequence[Values]) -> list[int]:
+    def each(self, session: Session, rows: Sequence[Row], **same: Any) -> list[int]:
         """Run it for each of `rows`, in their order; how many rows each of these changed."""
         if not rows:
             return []
         connection = session.connection()
         compiled = self._for(connection.dialect)
-        values = [compiled.values(row) for row in rows]
+        values = compiled.values(same, rows)
         counts: list[int] = []
 
         def one_by_one(cursor: Any) -> None:
@@ -88,13 +113,14 @@ class Prepared:
         )
         return found
 
-    def rows(self, session: Session, values: Values) -> list[Any]:
+    def rows(self, session: Session, **values: Any) -> list[Any]:
         """Run it once; the rows that it returns, as tuples of what the driver gives."""
         connection = session.connection()
         compiled = self._for(connection.dialect)
+        (once,) = compiled.values(values, [tuple(values[name] for name in self._each)])
         found: list[Any] = _run(
             connection,
-            lambda cursor: cursor.execute(compiled.text, compiled.values(values)),
+            lambda cursor: cursor.execute(compiled.text, once),
             lambda cursor: list(cursor.fetchall()),
         )
         return found
@@ -102,29 +128,42 @@ class Prepared:
     def _for(self, dialect: Dialect) -> _Compiled:
         found = self._compiled.get(dialect.name)
         if found is None:
-            found = self._compiled[dialect.name] = _compile(self._statement, dialect)
+            found = self._compiled[dialect.name] = _compile(self._statement, self._each, dialect)
         return found
 
 
-def _compile(statement: ClauseElement, dialect: Dialect) -> _Compiled:
+def _compile(statement: ClauseElement, each: tuple[str, ...], dialect: Dialect) -> _Compiled:
     compiled: Any = statement.compile(dialect=dialect)
     if compiled.post_compile_params:
         raise ValueError("a prepared statement cannot hold a list whose length may differ: in_()")
     fixed: dict[str, Any] = {}
-    processes: list[tuple[str, _Process]] = []
+    processes: dict[str, _Process | None] = {}
     for name in compiled.params:
         bind = compiled.binds.get(name)
         process = (
             bind.type.dialect_impl(dialect).bind_processor(dialect) if bind is not None else None
         )
         if bind is not None and bind.required:
-            processes.append((name, process))
+            processes[name] = process
         else:
             value = compiled.params[name]
             value = value.value if isinstance(value, Enum) else value
             fixed[name] = process(value) if process else value
-    order = tuple(compiled.positiontup) if compiled.positional else None
-    return _Compiled(compiled.string, order, fixed, tuple(processes))
+    same = tuple((name, how) for name, how in processes.items() if name not in each)
+    order = None
+    if compiled.positional:
+        names = [*fixed, *(name for name, _how in same), *each]
+        order = _picks([names.index(name) for name in compiled.positiontup])
+    own = ((place, processes.get(name)) for place, name in enumerate(each))
+    needed = tuple((place, how) for place, how in own if how is not None)
+    return _Compiled(compiled.string, fixed, same, each, needed, order)
+
+
+def _picks(places: Sequence[int]) -> Callable[[Row], Row]:
+    """Picks values by their places, also when it is one or none."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda row: tuple(row[place] for place in places)
 
 
 def _run(

@@ -26,6 +26,7 @@ from newsletter.mail.pool import Pool
 from newsletter.mail.signing import Signers
 from newsletter.sending import claim, standing, status
 from newsletter.sending.gate import halted
+from newsletter.sending.memory import collect_seldom
 from newsletter.sending.pace import Pace
 from newsletter.store import Digest, DigestState, public_id
 from newsletter.store.clock import since_boot
@@ -130,6 +131,7 @@ class Sender:
         log.info("worker_started", worker=job.owner)
         signers = Signers(self._signer, self._settings.signers) if self._signer else None
         handover = self._handover(job, signers)
+        collect_seldom()
         thread = threading.Thread(target=self._hand_over, args=(handover,), name="handover")
         try:
             thread.start()
