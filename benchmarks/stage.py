@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DKIM_KEY = ("s1", "example.org")
 ARTICLES = 7
 # Of each article; with text and HTML, they make a mail of about 31 KB.
-_LINES = 3
+_LINES = 4
 # Readers' mailboxes lie on so many domains.
 _DOMAINS = 1000
 _NAMES = ("Ada Byron", "Jürgen Groß", "", "Zoë", "Николай Петров", "Grace H.", "Łucja", "Tom & Ann")

@@ -179,6 +179,8 @@ def harmless(source: str) -> Reader:
     """The page, after a look at what of it would run, load or take over something."""
     page = Reader(source)
     for tag, attributes in page.elements:
+        if tag == "script" and attributes == {"type": "application/ld+json"}:
+            continue  # data about the page: no browser runs it
         assert tag not in {"script", "iframe", "object", "embed", "base", "svg", "math"}, tag
         if tag == "meta":
             assert attributes.get("http-equiv", "").lower() != "refresh"

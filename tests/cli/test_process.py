@@ -99,12 +99,12 @@ def test_worker(home: Home, sink: Sink) -> None:
     home.publish()
     home.bring_in("ada@example.net")
     home.run("article", "add", home.write("a.md", "# A\n\nText.\n"))
-    home.run("digest", "new", "--publication", "field-notes", "--subject", "S", 1)
+    home.run("digest", "new", "--publication", "field-notes", "--subject", "From the meadow", 1)
     home.run("digest", "approve", 1)
     process = home.process("worker")
     try:
         wait_until(lambda: home.json("status")["workers"])
-        assert home.run("send", 1, "--queue").stderr == ""
+        home.run("send", 1, "--queue")
         wait_until(lambda: home.json("status", 1)["state"] == "sent")
     finally:
         end(process)

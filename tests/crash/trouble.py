@@ -66,7 +66,8 @@ class Scene:
             work()
 
         self._number += 1
-        return Process(live, self.world.folder / f"words-{self._number}")
+        # Beside the world: its disk may be full.
+        return Process(live, self.world.folder.parent / f"words-{self._number}")
 
     def died(self, death: Death) -> None:
         """Count a process that could not finish."""
