@@ -26,6 +26,21 @@ def test_the_consent_log_is_measured() -> None:
         assert figures[name] > 0
 
 
+def test_rendering_is_measured_in_each_theme() -> None:
+    """A digest in milliseconds, a reader's mail in microseconds, and what the skeleton saves."""
+    few = ("--articles", "6", "--readers", "5", "--rounds", "1")
+    command = [sys.executable, SCRIPTS / "render.py", *few, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    figures = json.loads(done.stdout)["themes"]
+    assert set(figures) == {"plain", "magazine"}
+    for found in figures.values():
+        for name in ("compose_ms", "check_ms", "approve_ms", "fill_us", "write_us", "mail_kb"):
+            assert found[name] > 0, name
+        # The figure itself is in the hundreds: this only tells the ways apart.
+        assert found["build_in_proportion_to_fill"] > 5
+        assert found["looking_in_proportion_to_write"] > 5
+
+
 FEW = ("--readers=40", "--rounds=1", "--far-mails=40", "--large=60", "--connections=4")
 MEASURED = ("plain", "far", "light-signed", "postgres", "large")
 

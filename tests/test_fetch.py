@@ -322,9 +322,10 @@ def test_an_embedded_address_is_no_better(address: object) -> None:
 
 def test_one_private_address_among_public_ones_is_enough(server: _Server) -> None:
     """A name that means both outside and inside is refused."""
-    with pytest.raises(FetchError, match="not on the public internet"):
+    shown = f"http://both.example:{server.server_port}/text is not read"
+    with pytest.raises(FetchError, match=f"{shown}: both.example is not on the public internet"):
         fetch.get(
-            f"http://both.example:{server.server_port}/text",
+            f"http://both.example:{server.server_port}/text?key=1",
             resolver=lambda _host, _port: ["93.184.215.14", "127.0.0.1"],
         )
     assert server.seen == []

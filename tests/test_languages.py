@@ -337,7 +337,8 @@ def wording(answer: TestResponse) -> str:
 SUBSCRIBE = "/field-notes/subscribe"
 CONSENT = (
     "I have read and agree to the [Privacy Policy], "
-    "and I look forward to email updates from %(title)s."
+    "and I look forward to email updates from %(title)s. "
+    "I can withdraw my consent at any time."
 )
 
 

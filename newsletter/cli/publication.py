@@ -61,7 +61,8 @@ _OPTIONAL = (
     (
         "--consent-wording",
         "TEXT",
-        "Your own words beside the box; the part in [brackets] links the privacy policy.",
+        "Your own words beside the box; the part in [brackets] links the privacy policy. Say in "
+        "them that the consent can be withdrawn (GDPR Art. 7(3)).",
     ),
 )
 _NEEDED = (

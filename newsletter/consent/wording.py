@@ -63,9 +63,11 @@ def wording_of(publication: Publication, language: str) -> Wording:
     """
     marked = publication.consent_wording
     if marked is None:
+        # GDPR Art. 7(3): whoever consents is told before that it can be withdrawn.
         template = translations(language).gettext(
             "I have read and agree to the [Privacy Policy], "
-            "and I look forward to email updates from %(title)s."
+            "and I look forward to email updates from %(title)s. "
+            "I can withdraw my consent at any time."
         )
         # Brackets in a title must not become the link.
         title = publication.title.replace("[", "(").replace("]", ")")

@@ -178,7 +178,8 @@ def _ask(
         allow_private=reach.allow_private,
         networks=reach.networks,
     )
-    shown = f"{request.url.scheme}://{request.url.host}{request.url.path}"
+    # Without what follows "?", which may be a key.
+    shown = f"{request.url.scheme}://{request.url.netloc.decode()}{request.url.path}"
     try:
         with httpx.Client(
             transport=_Transport(guard), trust_env=False, timeout=guard.timeout

@@ -89,6 +89,20 @@ def test_new_words_are_a_new_version(engine, now):
     assert consent.wording_of(made, "en").parts == ("Yes, I read the ", "policy", " and want mail.")
 
 
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "I can withdraw my consent at any time."),
+        ("de", "diese Einwilligung kann ich jederzeit widerrufen."),
+        ("fr", "je peux retirer ce consentement à tout moment."),
+        ("es", "puedo retirarlo en cualquier momento."),
+    ],
+)
+def test_who_consents_is_told_before_that_it_can_be_withdrawn(engine, now, language, told):
+    """GDPR Art. 7(3): beside the box, and so in the log too, in each language that we ship."""
+    assert consent.wording_of(create(engine, now), language).text.endswith(told)
+
+
 def test_an_unknown_slug_is_told_what_there_is(engine, now):
     """The error lists the publications."""
     create(engine, now)

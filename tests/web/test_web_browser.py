@@ -46,6 +46,11 @@ SMALL = """() => [...document.querySelectorAll("button, input, select, .button, 
     .map(e => [e.outerHTML.slice(0, 80), e.getBoundingClientRect()])
     .filter(([_, box]) => box.width < 24 || box.height < 24)
     .map(([html, box]) => `${html} ${box.width}x${box.height}`)"""
+# Two of a form that a thumb could press together, since less than 8 pixels are between them.
+TOUCHING = """() => [...document.querySelectorAll("button + button")]
+    .map(e => [e, e.getBoundingClientRect(), e.previousElementSibling.getBoundingClientRect()])
+    .filter(([_, own, other]) => own.top - other.bottom < 8 && own.left - other.right < 8)
+    .map(([e]) => e.outerHTML.slice(0, 80))"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -60,6 +65,7 @@ def test_pages_fit_a_phone(site: str, browser: Browser, pages: list[str], scheme
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 320, address
         assert page.evaluate(SMALL) == [], address
+        assert page.evaluate(TOUCHING) == [], address
     assert [text for text in said if "Security Policy" in text] == []
     assert context.cookies() == []
     context.close()
