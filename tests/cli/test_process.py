@@ -138,7 +138,7 @@ def test_interrupted_sending_goes_on(home: Home) -> None:
         home.publish()
         home.bring_in(*(f"reader{number}@example.net" for number in range(120)))
         home.run("article", "add", home.write("a.md", "# A\n\nText.\n"))
-        home.run("digest", "new", "--publication", "field-notes", "--subject", "S", 1)
+        home.run("digest", "new", "--publication", "field-notes", "--subject", "From the meadow", 1)
         home.run("digest", "approve", 1)
         process = home.process("send", 1)
         wait_until(lambda: len(sink.received) >= 5)
