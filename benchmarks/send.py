@@ -85,7 +85,7 @@ def _options() -> Options:
     )
     parser.add_argument("--readers", type=int, default=50_000, help="readers of the digest")
     parser.add_argument("--rounds", type=int, default=5, help="digests of each kind")
-    parser.add_argument("--connections", type=int, default=10, help="of ours and of smtp-source")
+    parser.add_argument("--connections", type=int, default=50, help="of ours and of smtp-source")
     parser.add_argument("--far-mails", type=int, default=2_000, help="readers of the far part")
     parser.add_argument("--large", type=int, default=1_000_000, help="readers of the large part")
     parser.add_argument(
