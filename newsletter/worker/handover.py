@@ -378,13 +378,13 @@ class Handover:
         for held in (self._armed, self._in_pool, self._offered):
             held.clear()
         for pause in (*patience.PAUSES, None):
-            if not (self._answers or self._doubtful):
-                break
             try:
-                self._rounds.write(Round([], self._answers, self._doubtful))
-                self._answers, self._doubtful = [], []
+                if self._answers or self._doubtful:
+                    self._rounds.write(Round([], self._answers, self._doubtful))
+                    self._answers, self._doubtful = [], []
+                self._supply.give_back()
+                break
             except DBAPIError as error:
                 if pause is None or not patience.passes(error):
                     raise
                 time.sleep(pause)
-        self._supply.give_back()

@@ -71,6 +71,7 @@ class Supply:
         self._ready: deque[Mail] = deque()
         self._signing: deque[tuple[Future[list[bytes]], list[Mail]]] = deque()
         self._put_back: list[tuple[Claim, float]] = []  # with the seconds to wait
+        self._refused: list[Unwritable] = []  # to be settled
         self._batch = _SMALLEST
         self._claimed_at = self._looked_at = float("-inf")
         self._dry_until = float("-inf")
@@ -81,7 +82,7 @@ class Supply:
     @property
     def is_dry(self) -> bool:
         """Whether nothing is held and nothing was found a moment ago."""
-        held = self._ready or self._signing or self._drafts or self._put_back
+        held = self._ready or self._signing or self._drafts or self._put_back or self._refused
         return not held and time.monotonic() < self._dry_until
 
     @property
@@ -105,12 +106,15 @@ class Supply:
         claims = [mail.claim for mail in self._ready]
         claims += [draft.claim for draft in self._drafts]
         claims += [mail.claim for _future, mails in self._signing for mail in mails]
+        claims += [row.claim for row in self._refused]
         return claims + [held for held, _seconds in self._put_back]
 
     def refuse(self, row: Unwritable) -> None:
-        """Settle a row of which no mail can be made."""
-        with self._job.write() as session:
-            _unwritable(session, row, self._job)
+        """Take a row back of which no mail can be made; it is settled with the next refill.
+
+        Not at once: the caller may be about to write dots, which no database may come between.
+        """
+        self._refused.append(row)
 
     def drop(self, digest_ids: set[int]) -> None:
         """Give back the mails of digests that are not being sent any more."""
@@ -128,7 +132,7 @@ class Supply:
         if claims:
             with self._job.write() as session:
                 claim.give_back(session, claims)
-        for held in (self._ready, self._drafts, self._signing, self._put_back):
+        for held in (self._ready, self._drafts, self._signing, self._put_back, self._refused):
             held.clear()
 
     def refill(self, offered: Collection[Claim] = ()) -> None:
@@ -151,6 +155,8 @@ class Supply:
         seconds = time.monotonic()
         if self._job.rests():
             return
+        if self._refused:
+            self._settle_refused()
         wants_digests = len(self._drafts) < self._low and seconds >= self._dry_until
         if wants_digests or seconds - self._looked_at >= _LOOK_EVERY:
             self._looked_at = seconds
@@ -163,6 +169,12 @@ class Supply:
         wanted = self._low if self._signers is None else _SIGNED_AHEAD * self._low
         if self._drafts and made < wanted and not self.wait:
             self._write(min(self._low, len(self._drafts)))
+
+    def _settle_refused(self) -> None:
+        with self._job.write() as session:
+            for row in self._refused:
+                _unwritable(session, row, self._job)
+        self._refused.clear()
 
     def _claim(self, *, wants_digests: bool) -> list[Claim]:
         job = self._job
