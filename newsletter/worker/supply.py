@@ -8,17 +8,19 @@ relay thinks about those before. What was claimed and did not leave is given bac
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from newsletter import failpoints
-from newsletter.errors import BadInput
+from newsletter.errors import BadInput, NewsletterError
 from newsletter.mail.signing import Signers
 from newsletter.sending import claim, gate, settle
 from newsletter.sending.claim import Claim
@@ -360,9 +362,17 @@ def _unwritable(session: Session, row: Unwritable, job: Job) -> None:
         settle.doubtful(session, row.claim, reason=row.reason, now=job.clock())
     else:
         settle.failed(session, row.claim, None, reason=row.reason, now=job.clock())
-    # The error's text can hold an address; its kind and the field that it names cannot.
+    # The error's text can hold an address; its kind, the field that it names and its place cannot.
     field = getattr(row.error, "field", "")
-    log.error("unwritable", delivery=row.claim.id, error=type(row.error).__name__, field=field)
+    place = "" if isinstance(row.error, NewsletterError) else _place(row.error)
+    name = type(row.error).__name__
+    log.error("unwritable", delivery=row.claim.id, error=name, field=field, place=place)
+
+
+def _place(error: Exception) -> str:
+    """Where in the code a fault of ours showed."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)
 
 
 def _closed(session: Session, drafts: list[Draft]) -> set[int]:
