@@ -214,8 +214,8 @@ class Handover:
             return
         if kind is not Kind.UNKNOWN and answer.reply is not None:
             self._job.relay.worked()
-        if answer.pushes_back:
-            self._pace.pushed_back(answer.mail.domain)
+        if answer.reply is not None and answer.pushes_back:
+            self._pace.pushed_back(answer.mail.domain, answer.reply)
         self._fuses.count(answer)
         self._answers.append(answer)
         failpoints.reached("answered")
