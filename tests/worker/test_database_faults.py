@@ -57,8 +57,11 @@ class Trouble:
     """Each place where the sending loop begins a transaction, failing once there.
 
     when: "begin": nothing of the transaction was done, "commit": all but its end, "answer": all of
-    it, and the sender is not told. may: whether it may happen now.
+    it, and the sender is not told. may: whether it may happen now. kinds: what PostgreSQL does:
+    ends the connection, or says that there was a deadlock (40P01), or a conflict (40001).
     """
+
+    kinds = ("terminated", "40P01", "40001")
 
     def __init__(self, engine, when, may=lambda: True, only=None):
         self.engine, self.when, self.may = engine, when, may
@@ -76,6 +79,10 @@ class Trouble:
     def __call__(self, session):
         if self.engine.dialect.name == "sqlite":
             raise _locked()
+        kind = self.kinds[sum(self.met.values()) % len(self.kinds)]
+        if kind != "terminated":
+            say = f"DO $$ BEGIN RAISE EXCEPTION 'trouble' USING ERRCODE = '{kind}'; END $$"
+            session.connection().exec_driver_sql(say)
         number = session.connection().exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
         with self.engine.connect() as other:
             other.execute(text("SELECT pg_terminate_backend(:number, 5000)"), {"number": number})
