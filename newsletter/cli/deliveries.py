@@ -28,8 +28,9 @@ def deliveries(*, digest_id: int, state: str | None, as_json: bool) -> None:
     """List each mail of a digest: to whom, its state and why, how often it was tried, and the
     relay's last reply.
 
-    The time is that of the answer; for what was put off, that of the next try. An erased reader's
-    row has no address. --json prints a JSON object on each line.
+    The time is that of the answer; for what was put off, that of the next try, and only such a
+    mail has a due_at in JSON. An erased reader's row has no address. --json prints a JSON object on
+    each line.
 
     \b
     newsletter deliveries 7 --state uncertain
@@ -38,7 +39,7 @@ def deliveries(*, digest_id: int, state: str | None, as_json: bool) -> None:
     wanted = None if state is None else DeliveryState(state)
     with installation.opened() as here, store.reading(here.engine) as session:
         digest = find(session, digest_id)
-        with output.closed(listing.deliveries(session, digest, wanted)) as rows:
+        with output.closed(listing.deliveries(session, digest, installation.now(), wanted)) as rows:
             output.emit_stream(
                 rows if as_json else map(_for_people, rows),
                 _COLUMNS,
@@ -49,6 +50,5 @@ def deliveries(*, digest_id: int, state: str | None, as_json: bool) -> None:
 
 def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
     reply = " ".join(str(part) for part in (row["reply_code"], row["reply_text"]) if part)
-    is_put_off = row["state"] == DeliveryState.DEFERRED
-    time = row["due_at"] if is_put_off else row["settled_at"]
+    time = row["due_at"] or row["settled_at"]
     return {**row, "tries": row["attempts"], "time": time, "reply": reply}

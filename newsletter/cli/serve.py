@@ -101,10 +101,11 @@ def _run_both(here: installation.Installation, server: Server, stop: Stop) -> No
     try:
         server.run()
     finally:
-        # Set already but for a fault of the server's; a signal that comes while this thread sets
-        # it would wait for it for ever.
-        if not stop.is_set():
-            stop.set()
+        # Set already but for a fault of the server's. In a thread of its own, since a signal that
+        # comes while this one sets it would wait for the event's lock for ever.
+        setting = threading.Thread(target=stop.set)
+        setting.start()
+        setting.join()
         worker.join()
     if ended_by:
         raise ended_by[0]
@@ -114,12 +115,17 @@ def _run_both(here: installation.Installation, server: Server, stop: Stop) -> No
 def _closed_by_signals(server: Server, stop: Stop) -> Iterator[None]:
     """SIGTERM and SIGINT end both, the first one with patience; a second one with none."""
 
-    def close(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            stop.at_once.set()
-        else:
-            stop.set()
+    def begin() -> None:
+        stop.set()
         server.close()
+
+    wishes = iter((begin, stop.at_once.set))
+
+    def close(_number: int, _frame: FrameType | None) -> None:
+        # Each event is set once: a signal that comes while another one is dealt with would wait
+        # for the event's lock, which the other one holds.
+        if (wish := next(wishes, None)) is not None:
+            wish()
 
     before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {
         number: signal.signal(number, close) for number in (signal.SIGTERM, signal.SIGINT)

@@ -63,9 +63,11 @@ def uncertain(
 ) -> Done:
     """uncertain -> queued, where a reader may get the mail twice: the operator accepts that.
 
-    older_than: what became uncertain later than so long ago is left alone. even_changed: also a
-    mail that can no longer be made as it was; without it such a one becomes uncertain again, with
-    the reason "changed", and is not sent.
+    older_than: what became uncertain later than so long ago is left alone, by the wall clock: it
+    alone goes on when a machine is started anew. Where it was set forward they look older than they
+    are, and a yes that comes late finds its row queued. even_changed: also a mail that can no
+    longer be made as it was; without it such a one becomes uncertain again, with the reason
+    "changed", and is not sent.
 
     A digest that was sent is being sent again. Raises WrongState for one that was never begun, or
     was cancelled.

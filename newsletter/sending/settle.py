@@ -51,6 +51,11 @@ def arm(session: Session, mails: Sequence[Mail], *, now: datetime) -> list[Verdi
     Only ARMED, once committed, allows the dot: for every other verdict the connection must be
     closed without it. The rest of what such a row needs is done: skipped with its reason, or
     queued. Returns the verdicts in the order of `mails`.
+
+    Whoever left before this statement began is not mailed. PostgreSQL (READ COMMITTED) reads
+    consent as of that beginning, though it may wait for the row after it: a leave that is committed
+    in between comes after the arming, as one does that is committed a moment later. SQLite has one
+    writer, so there is no between.
     """
     armed: set[Claim] = set()
     by_letter: dict[LetterName, list[Mail]] = {}

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from newsletter.addresses import Address, of_key
 from newsletter.addresses import parse as parse_address
-from newsletter.errors import BadInput, NewsletterError
+from newsletter.errors import BadInput
 from newsletter.mail.message import wire_address
 from newsletter.sending import personal
 from newsletter.sending.claim import Claim
@@ -57,7 +57,7 @@ UNWRITABLE = "unwritable"
 CHANGED = "changed"
 
 # What a row's mail is made from, or why it cannot be.
-_Source = Edition | OwnLetter | NewsletterError
+_Source = Edition | OwnLetter | Exception
 
 # Digests whose skeletons are kept: more are seldom sent at the same time.
 _EDITIONS = 8
@@ -169,10 +169,13 @@ class Mail:
 
 @dataclass(frozen=True)
 class Unwritable:
-    """A row that no mail can be made of, our error that says why, and one word for the row."""
+    """A row that no mail can be made of, the error that says why, and one word for the row.
+
+    error: a NewsletterError, or any other: then the fault is in the making.
+    """
 
     claim: Claim
-    error: NewsletterError
+    error: Exception
     reason: str = UNWRITABLE
 
 
@@ -258,10 +261,16 @@ class Writer:
         return [drafts[number] for number in wanted if number in drafts]
 
     def write(self, draft: Draft) -> Mail | Unwritable:
-        """The mail of a draft, unsigned; or why there can be none."""
+        """The mail of a draft, unsigned; or why there can be none, whatever goes wrong over it.
+
+        A row that stopped the worker would stop every one that comes after it, and so all mail.
+        Raises MemoryError, which says nothing about the row.
+        """
         try:
             return self._mail(draft.row, draft.claim, draft.source)
-        except NewsletterError as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # told in the log with the row
             return Unwritable(draft.claim, error)
 
     def again_with_older_keys(self, session: Session, mail: Mail) -> list[Mail]:
@@ -288,9 +297,9 @@ class Writer:
 
     def _find_editions(
         self, session: Session, numbers: set[int]
-    ) -> Mapping[int, Edition | NewsletterError]:
+    ) -> Mapping[int, Edition | Exception]:
         """The editions of these digests, as their publications are now."""
-        found: dict[int, Edition | NewsletterError] = {}
+        found: dict[int, Edition | Exception] = {}
         connection = session.connection()
         for number, *shown in connection.execute(_SENDERS, {"ids": list(numbers)}):
             sender = Sender._make(shown)
@@ -301,7 +310,9 @@ class Writer:
                     continue
                 try:
                     edition = Edition(frozen, sender, self._origin)
-                except NewsletterError as error:
+                except MemoryError:
+                    raise
+                except Exception as error:  # as in `write`
                     found[number] = error
                     continue
                 self._editions.pop(number, None)
@@ -312,8 +323,8 @@ class Writer:
         return found
 
     def _mail(self, row: _Row, claim: Claim, source: _Source) -> Mail:
-        if isinstance(source, NewsletterError):
-            raise source
+        if isinstance(source, Exception):
+            raise source.with_traceback(None)
         if row.address is None:
             raise BadInput("The delivery has no address.", "address")
         to, address = _destination(row.address, row.address_key)

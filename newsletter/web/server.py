@@ -53,7 +53,7 @@ class Server:
         self._listeners = self._listening()
         self.host = host
         self.port = int(self._listeners[0].effective_port)
-        self._stopping = threading.Event()
+        self._is_stopping = False  # no event: its lock would make `close` wait for itself
         self._ended = threading.Event()
         self._runner: int | None = None
 
@@ -67,7 +67,7 @@ class Server:
         """Answer requests until `close` is called, then finish those that are being answered."""
         self._runner = threading.get_ident()
         try:
-            while not self._stopping.is_set():
+            while not self._is_stopping:
                 wasyncore.loop(timeout=_WAKE_SECONDS, map=self._sockets, count=1)
             for listener in self._listeners:
                 listener.del_channel()
@@ -83,7 +83,7 @@ class Server:
 
         Returns when all is finished, unless the running thread itself calls it.
         """
-        self._stopping.set()
+        self._is_stopping = True
         if self._runner is None:
             self._end()
         if self._ended.is_set():
@@ -130,8 +130,12 @@ def serve(settings: Settings, *, host: str, port: int, app: WSGIApplication) -> 
 def run_until_stopped(server: Server) -> None:
     """Let `server` answer until SIGTERM or SIGINT; to be called by the main thread."""
 
+    closing = iter((server.close,))
+
     def stop(_number: int, _frame: FrameType | None) -> None:
-        server.close()
+        # Once: a second signal may come in the middle of it.
+        if (close := next(closing, None)) is not None:
+            close()
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -214,8 +214,8 @@ class Handover:
             return
         if kind is not Kind.UNKNOWN and answer.reply is not None:
             self._job.relay.worked()
-        if answer.pushes_back:
-            self._pace.pushed_back(answer.mail.domain)
+        if answer.reply is not None and answer.pushes_back:
+            self._pace.pushed_back(answer.mail.domain, answer.reply)
         self._fuses.count(answer)
         self._answers.append(answer)
         failpoints.reached("answered")
@@ -378,13 +378,13 @@ class Handover:
         for held in (self._armed, self._in_pool, self._offered):
             held.clear()
         for pause in (*patience.PAUSES, None):
-            if not (self._answers or self._doubtful):
-                break
             try:
-                self._rounds.write(Round([], self._answers, self._doubtful))
-                self._answers, self._doubtful = [], []
+                if self._answers or self._doubtful:
+                    self._rounds.write(Round([], self._answers, self._doubtful))
+                    self._answers, self._doubtful = [], []
+                self._supply.give_back()
+                break
             except DBAPIError as error:
                 if pause is None or not patience.passes(error):
                     raise
                 time.sleep(pause)
-        self._supply.give_back()

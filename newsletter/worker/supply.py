@@ -8,17 +8,19 @@ relay thinks about those before. What was claimed and did not leave is given bac
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from newsletter import failpoints
-from newsletter.errors import BadInput
+from newsletter.errors import BadInput, NewsletterError
 from newsletter.mail.signing import Signers
 from newsletter.sending import claim, gate, settle
 from newsletter.sending.claim import Claim
@@ -71,6 +73,7 @@ class Supply:
         self._ready: deque[Mail] = deque()
         self._signing: deque[tuple[Future[list[bytes]], list[Mail]]] = deque()
         self._put_back: list[tuple[Claim, float]] = []  # with the seconds to wait
+        self._refused: list[Unwritable] = []  # to be settled
         self._batch = _SMALLEST
         self._claimed_at = self._looked_at = float("-inf")
         self._dry_until = float("-inf")
@@ -81,7 +84,7 @@ class Supply:
     @property
     def is_dry(self) -> bool:
         """Whether nothing is held and nothing was found a moment ago."""
-        held = self._ready or self._signing or self._drafts or self._put_back
+        held = self._ready or self._signing or self._drafts or self._put_back or self._refused
         return not held and time.monotonic() < self._dry_until
 
     @property
@@ -105,12 +108,15 @@ class Supply:
         claims = [mail.claim for mail in self._ready]
         claims += [draft.claim for draft in self._drafts]
         claims += [mail.claim for _future, mails in self._signing for mail in mails]
+        claims += [row.claim for row in self._refused]
         return claims + [held for held, _seconds in self._put_back]
 
     def refuse(self, row: Unwritable) -> None:
-        """Settle a row of which no mail can be made."""
-        with self._job.write() as session:
-            _unwritable(session, row, self._job)
+        """Take a row back of which no mail can be made; it is settled with the next refill.
+
+        Not at once: the caller may be about to write dots, which no database may come between.
+        """
+        self._refused.append(row)
 
     def drop(self, digest_ids: set[int]) -> None:
         """Give back the mails of digests that are not being sent any more."""
@@ -128,7 +134,7 @@ class Supply:
         if claims:
             with self._job.write() as session:
                 claim.give_back(session, claims)
-        for held in (self._ready, self._drafts, self._signing, self._put_back):
+        for held in (self._ready, self._drafts, self._signing, self._put_back, self._refused):
             held.clear()
 
     def refill(self, offered: Collection[Claim] = ()) -> None:
@@ -151,6 +157,8 @@ class Supply:
         seconds = time.monotonic()
         if self._job.rests():
             return
+        if self._refused:
+            self._settle_refused()
         wants_digests = len(self._drafts) < self._low and seconds >= self._dry_until
         if wants_digests or seconds - self._looked_at >= _LOOK_EVERY:
             self._looked_at = seconds
@@ -163,6 +171,12 @@ class Supply:
         wanted = self._low if self._signers is None else _SIGNED_AHEAD * self._low
         if self._drafts and made < wanted and not self.wait:
             self._write(min(self._low, len(self._drafts)))
+
+    def _settle_refused(self) -> None:
+        with self._job.write() as session:
+            for row in self._refused:
+                _unwritable(session, row, self._job)
+        self._refused.clear()
 
     def _claim(self, *, wants_digests: bool) -> list[Claim]:
         job = self._job
@@ -348,9 +362,17 @@ def _unwritable(session: Session, row: Unwritable, job: Job) -> None:
         settle.doubtful(session, row.claim, reason=row.reason, now=job.clock())
     else:
         settle.failed(session, row.claim, None, reason=row.reason, now=job.clock())
-    # The error's text can hold an address; its kind and the field that it names cannot.
+    # The error's text can hold an address; its kind, the field that it names and its place cannot.
     field = getattr(row.error, "field", "")
-    log.error("unwritable", delivery=row.claim.id, error=type(row.error).__name__, field=field)
+    place = "" if isinstance(row.error, NewsletterError) else _place(row.error)
+    name = type(row.error).__name__
+    log.error("unwritable", delivery=row.claim.id, error=name, field=field, place=place)
+
+
+def _place(error: Exception) -> str:
+    """Where in the code a fault of ours showed."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    return " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)
 
 
 def _closed(session: Session, drafts: list[Draft]) -> set[int]:

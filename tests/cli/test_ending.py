@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -96,3 +97,42 @@ def test_two_signals(
     ended(process)
     assert time.monotonic() - at < 4
     assert counts(home) == {"accepted": 9, "uncertain": 1, "queued": 20}
+
+
+# A second SIGTERM, and more, in the middle of what the first one sets off.
+_SIGNALS_IN_SIGNALS = """
+import os, signal, sys, threading
+from newsletter.cli.serve import _closed_by_signals
+from newsletter.web.server import make_server, run_until_stopped
+from newsletter.worker import Stop
+
+more = 20
+
+def interrupt(frame, event, _argument):
+    global more
+    if frame.f_code is not threading.Event.set.__code__:
+        return None
+    if event == "line" and more:
+        more -= 1
+        signal.raise_signal(signal.SIGTERM)
+    return interrupt
+
+server, stop = make_server(lambda *_: [], "127.0.0.1", 0), Stop()
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+sys.settrace(interrupt)
+if sys.argv[1] == "both":
+    with _closed_by_signals(server, stop):
+        server.run()
+        assert stop.is_set() and stop.at_once.is_set()
+else:
+    run_until_stopped(server)
+sys.settrace(None)
+"""
+
+
+@pytest.mark.parametrize("how", ["both", "web"])
+def test_signals_on_the_heels_of_each_other(how: str) -> None:
+    """However close they come, none waits for what the one before it holds."""
+    command = [sys.executable, "-c", _SIGNALS_IN_SIGNALS, how]
+    done = subprocess.run(command, timeout=20, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -40,6 +40,17 @@ def raw() -> bytes:
 @pytest.fixture(scope="session")
 def server_tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     """A server's context with a certificate for 127.0.0.1 that nobody but `client_tls` believes."""
+    return _server_tls(tmp_path_factory.mktemp("tls"), days=1)
+
+
+@pytest.fixture(scope="session")
+def expired_tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """The same with a certificate that was good until yesterday."""
+    return _server_tls(tmp_path_factory.mktemp("expired"), days=-1)
+
+
+def _server_tls(folder: Path, days: int) -> ssl.SSLContext:
+    """days: for which the certificate is still good."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sink")])
     today = datetime.now(UTC)
@@ -49,15 +60,15 @@ def server_tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
+        .not_valid_before(today - timedelta(days=2))
+        .not_valid_after(today + timedelta(days=days))
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    file = tmp_path_factory.mktemp("tls") / "sink.pem"
+    file = folder / "sink.pem"
     pem = serialization.Encoding.PEM
     file.write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

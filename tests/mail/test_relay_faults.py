@@ -13,6 +13,7 @@ FAULTS = {
     "STARTTLS not offered, refused, cut": "test_starttls_is_never_skipped",
     "TLS handshake fails, ends, stalls": "test_a_handshake_that_fails",
     "certificate unknown, or for another name": "test_a_certificate_that_is_not_believed",
+    "certificate expired": "test_a_certificate_that_expired",
     "AUTH refused for good": "test_a_wrong_password_is_about_us",
     "AUTH refused for now": "test_a_login_that_does_not_work_now",
     "MAIL, RCPT, DATA, body, dot: 4yz, 5yz, 421": "test_what_goes_wrong_is_named_by_its_stage",

@@ -58,6 +58,19 @@ def test_a_certificate_that_is_not_believed(
         assert sink.received == []
 
 
+def test_a_certificate_that_expired(raw: bytes, expired_tls: ssl.SSLContext) -> None:
+    """It is not believed either, by whoever would believe its maker."""
+    file = str(expired_tls.certificate_file)  # type: ignore[attr-defined]
+    with (
+        Sink(tls=expired_tls) as sink,
+        pool_to(sink, security="starttls", tls=client_context("check", file)) as pool,
+    ):
+        problem = refused(pool, raw)
+        assert problem.stage == "starttls"
+        assert "expired" in str(problem)
+        assert sink.received == []
+
+
 def test_certificates_by_the_settings(
     raw: bytes, server_tls: ssl.SSLContext, tmp_path: Path
 ) -> None:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from newsletter.mail.transport import Reply
 from newsletter.sending.pace import Pace, Retries
 from newsletter.sending.providers import RATES, provider
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+BUSY = Reply(451, "4.7.0 too fast", "data")
 RETRIES = Retries(delay=300, delay_max=21600, give_up=432000)
 
 
@@ -193,13 +195,13 @@ def test_a_domain_that_says_later_is_slowed_down(rates):
     clock = Clock()
     pace = Pace(None, rates, clock)
     for _ in range(2):
-        pace.pushed_back("example.org")
+        pace.pushed_back("example.org", BUSY)
     if not rates:
         assert pace.wait("example.org") == 0
     speeds = []
     for _ in range(3):
         for _ in range(3):
-            pace.pushed_back("example.org")
+            pace.pushed_back("example.org", BUSY)
         speeds.append(going(pace, clock, "example.org", 4) / 4)
     # Five, eight and eleven times, and a little cooler again: 16, 8 and 4 a second, and the burst.
     assert 14 < speeds[0] < 22
@@ -208,12 +210,43 @@ def test_a_domain_that_says_later_is_slowed_down(rates):
     assert pace.wait("example.net") == 0
 
 
+@pytest.mark.parametrize("code", [450, 451, 452])
+def test_greylisting_slows_a_domain_a_little(code):
+    """Each reader is refused once, however slowly we come: an eighth of the speed is left."""
+    clock = Clock()
+    pace = Pace(None, {"example.org": 32}, clock)
+    greylisted = Reply(code, "4.7.1 come back in five minutes", "rcpt")
+    for _ in range(5):
+        pace.pushed_back("example.org", greylisted)
+    assert 31 <= going(pace, clock, "example.org", 2) / 2 <= 50  # and the burst
+    for _ in range(1000):
+        pace.pushed_back("example.org", greylisted)
+    clock.now += 2
+    assert 3.5 <= going(pace, clock, "example.org", 10) / 10 <= 5
+    assert pace.wait("example.net") == 0
+
+
+def test_what_is_no_greylisting_slows_a_domain_further():
+    """421 to RCPT ends the connection, and a 4yz to DATA or the dot is about no reader."""
+    clock = Clock()
+    pace = Pace(None, {"example.org": 32}, clock)
+    for _ in range(1000):
+        pace.pushed_back("example.org", Reply(450, "4.7.1 greylisted", "rcpt"))
+    for reply in (Reply(421, "4.7.0 too fast", "rcpt"), BUSY, Reply(452, "4.3.1 full", "dot")):
+        for _ in range(3):
+            pace.pushed_back("example.org", reply)
+    slow = going(pace, clock, "example.org", 16, tick=0.5) / 16
+    pace.pushed_back("example.org", Reply(450, "4.7.1 greylisted", "rcpt"))  # cools nothing
+    assert slow < 1.5
+    assert going(pace, clock, "example.org", 8, tick=0.5) / 8 < 1.5
+
+
 def test_a_slowed_domain_gets_its_speed_back():
     """A minute without a refusal doubles it; in the end it has no limit at all."""
     clock = Clock()
     pace = Pace(None, {}, clock)
     for _ in range(1000):
-        pace.pushed_back("example.org")
+        pace.pushed_back("example.org", BUSY)
     slowest = going(pace, clock, "example.org", 16, tick=0.5) / 16
     assert 0.05 < slowest < 0.3
     clock.now += 120

@@ -175,6 +175,30 @@ def test_a_second_digest_does_not_go_where_nobody_lives(engine, relay, sink, dig
     assert "reader-7@example.net" not in asked
 
 
+def test_a_bounce_while_a_second_digest_is_sent(engine, relay, sink, digest_id, now):
+    """Whichever mail of the reader meets it, no other one arrives, and both digests add up."""
+    with store.transaction(engine) as session:
+        publication = session.get(store.Digest, digest_id).publication
+        second = approved_digest(session, publication, now)
+        queue.begin(session, second, now=datetime.now(UTC))
+    sink.reply = lambda at, argument: (
+        "550 5.1.1 no such user" if (at, argument) == ("rcpt", "reader-7@example.net") else None
+    )
+    Sender(engine, relay, smtp_pool(relay), relay_delay=0.01).run(
+        threading.Event(), until_idle=True
+    )
+    assert {digest(engine, number).state for number in (digest_id, second.id)} == {"sent"}
+    with store.reading(engine) as session:
+        mine = store.Delivery.address == "reader-7@example.net"
+        found = session.scalars(select(store.Delivery).where(mine)).all()
+        assert session.get(store.Subscription, found[0].subscription_id).state == "bounced"
+    assert {(row.state, row.reason) for row in found} <= {
+        ("failed", "no-mailbox"),
+        ("skipped", "bounced"),
+    }
+    assert states(engine)["accepted"] == 2 * (READERS - 1) == len(sink.received)
+
+
 def test_a_letter_whose_sender_is_refused_stops_nobody_else(
     engine, relay, sink, digest_id, make_publication, make_reader
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -451,6 +452,45 @@ def test_a_mail_that_cannot_be_written_fails_alone(engine, relay, sink, digest_i
     row = delivery(engine, "reader-7@")
     assert (row.state, row.reason) == ("failed", "unwritable")
     assert received(sink) == everybody() - Counter(["reader-7@example.net"])
+
+
+def test_a_row_that_we_stumble_over_fails_alone(engine, relay, sink, digest_id, capsys):
+    """Whatever goes wrong in the making: the log says where, and the others arrive."""
+    impossible = datetime(1, 1, 1, tzinfo=UTC)
+    with store.transaction(engine) as session:
+        queue_all(session, session.get(store.Digest, digest_id), datetime.now(UTC))
+        session.execute(
+            update(store.Delivery)
+            .where(store.Delivery.address == "reader-7@example.net")
+            .values(created_at=impossible)
+        )
+    send(engine, relay, digest_id)
+    row = delivery(engine, "reader-7@example.net")
+    assert (row.state, row.reason) == ("failed", "unwritable")
+    assert received(sink) == everybody() - Counter(["reader-7@example.net"])
+    [told] = [line for line in capsys.readouterr().out.splitlines() if "unwritable" in line]
+    assert f"delivery={row.id}" in told
+    assert re.search(r"place='?\w+\.py:\d+", told)
+    assert "reader-7" not in told
+
+
+def test_a_digest_that_we_stumble_over_stops_no_other(
+    engine, relay, sink, digest_id, make_publication, make_reader, now
+):
+    """Its mails fail, and can be tried again when that is mended."""
+    with store.transaction(engine) as session:
+        broken = approved_digest(session, make_publication(session, "other"), now)
+        make_reader(session, broken.publication, "ada@example.net")
+        queue.begin(session, broken, now=datetime.now(UTC))
+        session.flush()
+        content = {**broken.frozen, "slots": 7}
+        session.execute(
+            update(store.Digest).where(store.Digest.id == broken.id).values(frozen=content)
+        )
+    send(engine, relay)
+    row = delivery(engine, "ada@example.net")
+    assert (row.state, row.reason) == ("failed", "unwritable")
+    assert received(sink) == everybody()
 
 
 def test_a_relay_without_smtputf8_refuses_only_who_needs_it(
