@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from io import IncrementalNewlineDecoder
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from newsletter.errors import BadInput, NewsletterError
 
@@ -161,8 +161,7 @@ def _ends_lines_well(raw: bytes) -> bool:
 Result = Reply | Refused | TryLater | Unknown | RelayProblem | Returned
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(NamedTuple):
     """The relay waits for the final dot: it said 354, and the whole body is with the kernel.
 
     The mail stays there until it is finished or abandoned, or until Done says otherwise.
@@ -171,8 +170,7 @@ class Offered:
     offer: Offer
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The end of one mail, said once.
 
     result: Reply: accepted. Refused, TryLater: about this mail, not accepted. Unknown: the dot or

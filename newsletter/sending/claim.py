@@ -12,9 +12,8 @@ more is taken back.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -46,8 +45,7 @@ _OPEN = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.ARMED)
 _AT_ONCE = 1000  # rows changed in one statement by the chores: short transactions
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One row that a worker holds: its id, and the epoch that fences it."""
 
     id: int

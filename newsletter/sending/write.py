@@ -86,7 +86,7 @@ class _Row(NamedTuple):
 
 
 # Columns in the order of _Row and of Sender: plain ones, since a digest's rows are many.
-_ROWS = (
+_CLAIMED = (
     select(
         Delivery.id,
         Delivery.epoch,
@@ -108,11 +108,13 @@ _ROWS = (
     )
     .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
     .outerjoin(Subscription, Subscription.id == Delivery.subscription_id)
-    .where(
-        Delivery.id.in_(bindparam("ids", expanding=True)),
-        Delivery.state == DeliveryState.CLAIMED,
-    )
+    .where(Delivery.state == DeliveryState.CLAIMED)
 )
+_ROWS = _CLAIMED.where(Delivery.id.in_(bindparam("ids", expanding=True)))
+# Most of a batch's rows are neighbours; a statement with two parameters is read more quickly than
+# one with hundreds, even where it brings a few rows of others along.
+_NEIGHBOURS = _CLAIMED.where(Delivery.id.between(bindparam("first"), bindparam("last")))
+_NEAR = 2  # so many rows there may be between, for each one that is wanted
 _SENDERS = (
     select(
         Digest.id,
@@ -251,8 +253,15 @@ class Writer:
         They are small, and written one by one when their turn comes.
         """
         wanted = {claim.id: claim for claim in claims}
-        found = session.connection().execute(_ROWS, {"ids": list(wanted)})
-        rows = [row for row in map(_Row._make, found) if row.epoch == wanted[row.id].epoch]
+        if not wanted:
+            return []
+        first, last = min(wanted), max(wanted)
+        connection = session.connection()
+        if last - first < _NEAR * len(wanted):
+            found = connection.execute(_NEIGHBOURS, {"first": first, "last": last})
+        else:
+            found = connection.execute(_ROWS, {"ids": list(wanted)})
+        rows = [row for row in map(_Row._make, found) if row[:2] == wanted.get(row.id)]
         sources = self._sources(session, rows)
         drafts = {
             row.id: Draft(wanted[row.id], row, source)
