@@ -24,6 +24,7 @@ from newsletter.mail import columns
 from newsletter.mail.colors import palette
 from newsletter.mail.message import clean_line
 from newsletter.mail.pictures import fitted, shown_size
+from newsletter.mail.running import running
 from newsletter.resources import resource_dir
 
 TEXT_WIDTH = 72
@@ -118,6 +119,8 @@ def make(language: str, loader: jinja2.BaseLoader) -> jinja2.Environment:
         "day": lambda iso: _day(iso, language),
         "color": palette,
         # What is safe HTML stays that, and what is not does not become it.
+        "running": lambda html, room: type(html)(running(html, room)),
+        # Of digests that were frozen before there was `running`.
         "fitted": lambda html, room: type(html)(fitted(html, room)),
     }
     return environment
