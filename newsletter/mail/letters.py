@@ -22,6 +22,7 @@ import jinja2
 import structlog
 
 from newsletter.errors import NewsletterError
+from newsletter.i18n import is_right_to_left
 from newsletter.mail import environment
 from newsletter.mail.colors import DARK_GROUND, palette
 from newsletter.mail.environment import STYLES_HERE, TEXT_WIDTH, wrap
@@ -163,6 +164,8 @@ class Templates:
         here = f"{_THEMES}{theme}" if self._has_theme(theme) else _BASE
         values = {
             "look": look,
+            # Whether something in it runs the other way than the letter.
+            "is_mixed": f'dir="{"ltr" if is_right_to_left(self._language) else "rtl"}"' in html,
             # For digests that were frozen before there were themes.
             "colors": palette(look["accent"]),
             "dark_ground": DARK_GROUND,

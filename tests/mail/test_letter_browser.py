@@ -7,20 +7,16 @@ what they would drop is left out by the tests that say so.
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from lettering import EVERYTHING, LOGO, THEMES, letter, pictured
+from lettering import CHROMIUM, EVERYTHING, LOGO, THEMES, letter, opened, pictured
 
 from newsletter.mail.colors import contrast
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+    from playwright.sync_api import Browser
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,39 +39,6 @@ HARD = replace(
         ),
     ),
 )
-# A picture of one pixel: what counts is whether it was loaded.
-PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d494844520000000100000001080600000"
-    "01f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield running
-        running.close()
-
-
-def opened(
-    browser: Browser, document: str, width: int = 700, scheme: Any = "light", loads: bool = True
-) -> Page:
-    """The document in a page of its own."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.route(
-        "**/*",
-        lambda route: (
-            route.fulfill(body=PIXEL, content_type="image/png") if loads else route.abort()
-        ),
-    )
-    page.set_content(document)
-    return page
 
 
 def without_media(document: str) -> str:
@@ -191,7 +154,8 @@ NUMBERS = """() => [...document.querySelectorAll('.prose ol')].map(list => {
     const pen = document.createElement('canvas').getContext('2d');
     pen.font = getComputedStyle(list).font;
     const number = `${list.start + list.children.length - 1}. `;
-    const room = list.getBoundingClientRect().left - list.parentElement.getBoundingClientRect().left;
+    const left = e => e.getBoundingClientRect().left;
+    const room = left(list) - left(list.parentElement);
     let cut = false;
     for (let e = list; e !== document.body; e = e.parentElement)
         cut = cut || getComputedStyle(e).overflowX !== 'visible';

@@ -258,3 +258,17 @@ def test_a_digest_belongs_to_its_publication(
     assert client.get(f"/night-sky/archive/{digest.public_id}").status_code == 404
     assert client.get("/field-notes/archive/1").status_code == 404
     assert digest.public_id not in client.get("/night-sky/archive/").text
+
+
+def test_an_article_speaks_its_language(client: FlaskClient, publish: Publish) -> None:
+    """On the page of a digest in another one; what is ours in it stays the page's."""
+    pieces = [
+        {"title": "مساء", "tags": [], "summary_html": "<p>كلمة</p>", "language": "ar",
+         "url": "https://example.org/ar"},
+        {"title": "Oaks", "tags": [], "summary_html": "<p>A word</p>", "language": "en"},
+    ]  # fmt: skip
+    made = publish(pieces=pieces)
+    text = client.get(f"/field-notes/archive/{made.public_id}").text
+    arabic, english = re.findall(r'<section class="piece[^>]*>', text)
+    assert 'lang="ar" dir="rtl"' in arabic and "lang" not in english
+    assert re.search(r'href="https://example.org/ar" lang="en" dir="ltr">Read on', text)
