@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from newsletter import i18n, store
 from newsletter.config import Settings
-from newsletter.digests import approve, articles, compose
+from newsletter.digests import approve, articles, compose, markdown
 from newsletter.sending import queue
 from newsletter.web import archive
 from newsletter.web.prose import headed
@@ -272,3 +272,15 @@ def test_an_article_speaks_its_language(client: FlaskClient, publish: Publish) -
     arabic, english = re.findall(r'<section class="piece[^>]*>', text)
     assert 'lang="ar" dir="rtl"' in arabic and "lang" not in english
     assert re.search(r'href="https://example.org/ar" lang="en" dir="ltr">Read on', text)
+
+
+def test_what_the_letter_shows_the_page_shows(client: FlaskClient, publish: Publish) -> None:
+    """Columns to the side that they are for, tasks, and tables that scroll by keyboard too."""
+    body = markdown.html("|a|b|\n|:-|-:|\n|x|1|\n\n- [x] done\n", base_url=None)
+    made = publish(pieces=[{"title": "T", "tags": [], "full": True, "body_html": body}])
+    text = client.get(f"/field-notes/archive/{made.public_id}").text
+    assert '<th class="to-left">a</th>' in text and '<td class="to-right">1</td>' in text
+    assert '<ul class="tasks">' in text and " align=" not in text
+    assert '<div class="scroll" role="group" tabindex="0" aria-label="Table"><table>' in text
+    german = client.get(f"/field-notes/archive/{made.public_id}?lang=de").text
+    assert 'aria-label="Tabelle"' in german
