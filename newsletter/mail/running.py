@@ -2,7 +2,8 @@
 
 A page leaves these things to its stylesheet; mail programs take them from the markup or not at
 all: pictures as wide as there is room, a wide table that scrolls by itself, numbers of lists that
-have room beside them.
+have room beside them, and space within a quote or around code, which Outlook on Windows gives to
+cells of tables only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from newsletter.mail.pictures import fitted
 from newsletter.mail.tags import VOID, around, split
 
 _START = re.compile(r"\sstart=[\"']?(\d{1,4})")
+_QUOTE = re.compile(r"<blockquote(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>")
+_CELL = (
+    '<table role="presentation" class="lines" width="100%" cellpadding="0" cellspacing="0" '
+    'border="0"><tr><td class="{}">'
+)
+_CELL_END = "</td></tr></table>"
 
 
 @dataclass
@@ -29,7 +36,10 @@ def running(markup: str, room: int) -> str:
 
     markup: clean HTML, every element of it closed in its turn.
     """
-    return around(_numbered(fitted(markup, room)), "table", '<div class="scroll">', "</div>")
+    made = around(_numbered(fitted(markup, room)), "table", '<div class="scroll">', "</div>")
+    made = around(made, "pre", _CELL.format("code"), _CELL_END)
+    made = _QUOTE.sub(lambda found: found[0] + _CELL.format("bar"), made)
+    return made.replace("</blockquote>", f"{_CELL_END}</blockquote>")
 
 
 def _numbered(markup: str) -> str:

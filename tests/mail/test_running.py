@@ -43,6 +43,21 @@ def test_a_table_scrolls_by_itself() -> None:
     )
 
 
+def test_quotes_and_code_stand_in_cells() -> None:
+    """Outlook on Windows knows padding nowhere else; each quote within another has its own."""
+    made = running("<blockquote dir='rtl'><p>a</p><blockquote>b</blockquote></blockquote>", 500)
+    opening = (
+        '<table role="presentation" class="lines" width="100%" cellpadding="0" cellspacing="0" '
+        'border="0"><tr><td class="bar">'
+    )
+    ending = "</td></tr></table></blockquote>"
+    assert made == (
+        f"<blockquote dir='rtl'>{opening}<p>a</p><blockquote>{opening}b{ending}{ending}"
+    )
+    assert '<td class="code"><pre>x</pre></td>' in running("<pre>x</pre>", 500)
+    assert "scroll" not in running("<pre>x</pre>", 500)
+
+
 def test_attributes_are_no_tags() -> None:
     """A picture's words may have a tag in them."""
     picture = '<p><img src="https://a.example/x.png" alt="<table><ol>"></p>'
