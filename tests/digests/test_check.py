@@ -56,6 +56,20 @@ def test_digests_of_any_length_pass(theme: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES)
+def test_long_topics_and_credits_pass(theme: str) -> None:
+    """They are in both parts; the text part has them with the author and the date."""
+    long = {
+        "tags": ("Birds that breed under the roofs of old towns in the north",),
+        "image_credit": "Photo: Ada Byron, from the collection of the museum in Ambleside",
+    }
+    pieces = (replace(SWIFTS, **long), replace(OAKS, tags=long["tags"], section="Woods"))
+    made = letter(replace(CONTENT, pieces=pieces), theme)
+    assert findings(made) == []
+    told = f"{long['tags'][0]} · Ada Byron · February 20, 2026 · {long['image_credit']}"
+    assert told in " ".join(made.text.split())
+
+
+@pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("language", ["de", "fr", "es", "ar", "ja"])
 def test_letters_in_any_language_pass(theme: str, language: str) -> None:
     """From left to right or from right to left; the words around the articles are its own."""
