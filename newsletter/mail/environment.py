@@ -124,7 +124,7 @@ def make(language: str, loader: jinja2.BaseLoader) -> jinja2.Environment:
         "day": lambda iso, tag=None: _day(iso, tag or language),
         "color": palette,
         # What is safe HTML stays that, and what is not does not become it.
-        "running": lambda html, room: type(html)(running(html, room)),
+        "running": lambda html, room, level=2: type(html)(running(html, room, level)),
         # Of digests that were frozen before there was `running`.
         "fitted": lambda html, room: type(html)(fitted(html, room)),
     }

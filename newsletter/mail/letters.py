@@ -41,6 +41,8 @@ _STYLES = re.compile(r"themes/[^/]+/style\.css")
 _BASE = "_layout"
 
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
+# What macros leave, which counts where Gmail cuts a letter; code keeps its own.
+_GAPS = re.compile(r"(<pre\b.*?</pre>)|\n\s*\n", re.DOTALL)
 _TRAILING_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 # What a template of somebody else's can end in, such as 1 / 0 or an endless recursion.
 _FAULTS = (
@@ -174,7 +176,8 @@ class Templates:
             self._environment.get_template(f"{here}/{name}").render(values)
             for name in ("style.css", "media.css")
         )
-        return _inliner(style).inline(html).replace(STYLES_HERE, f"<style>\n{media}\n</style>", 1)
+        inlined = _GAPS.sub(lambda found: found[1] or "\n", _inliner(style).inline(html))
+        return inlined.replace(STYLES_HERE, f"<style>\n{media}\n</style>", 1)
 
 
 @lru_cache(maxsize=64)

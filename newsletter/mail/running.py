@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from newsletter.mail.headings import headed
 from newsletter.mail.pictures import fitted
 from newsletter.mail.tags import VOID, around, split
 
@@ -31,12 +32,13 @@ class _List:
     number: int
 
 
-def running(markup: str, room: int) -> str:
+def running(markup: str, room: int, level: int = 2) -> str:
     """`markup` as a letter shows it where there are `room` pixels.
 
-    markup: clean HTML, every element of it closed in its turn.
+    markup: clean HTML, every element of it closed in its turn. level: of its first heading, 1 to 6.
     """
-    made = around(_numbered(fitted(markup, room)), "table", '<div class="scroll">', "</div>")
+    made = headed(fitted(markup, room), level)
+    made = around(_numbered(made), "table", '<div class="scroll">', "</div>")
     made = around(made, "pre", _CELL.format("code"), _CELL_END)
     made = _QUOTE.sub(lambda found: found[0] + _CELL.format("bar"), made)
     return made.replace("</blockquote>", f"{_CELL_END}</blockquote>")

@@ -10,13 +10,12 @@ import re
 from markupsafe import Markup, escape
 
 from newsletter.digests import markup
+from newsletter.mail.headings import headed
 from newsletter.mail.tags import around
 from newsletter.web.language import gettext as _
 
-_HEADING = re.compile(r"<(/?)h([1-6])(?=[\s>])")
 _ALIGNED = re.compile(r'<(t[dh])([^<>]*?) align="(left|center|right)"')
 _TASKS = '<ul class="tasks"'
-_DEEPEST = 6
 
 
 def cleaned(html: str, level: int) -> Markup:
@@ -37,23 +36,3 @@ def syndicated(html: str, level: int) -> Markup:
     """The same for a feed, whose readers have styles of their own and take few of anybody else."""
     made = _ALIGNED.sub(r'<\1\2 style="text-align: \3"', headed(markup.html(html), level))
     return Markup(made.replace(_TASKS, "<ul"))  # noqa: S704 - the sanitiser's own output
-
-
-def headed(html: str, level: int) -> str:
-    """Clean `html` with headings from `level` (1 to 6) on, none of which is skipped.
-
-    Articles begin with whatever heading their site has below its own titles; whoever listens to a
-    page goes from heading to heading, and takes a missing level for a missing part (WCAG 1.3.1).
-    """
-    used = sorted({int(found[2]) for found in _HEADING.finditer(html)})
-    levels = {number: level + place for place, number in enumerate(used)}
-    last = level - 1
-    opened = level
-
-    def moved(found: re.Match[str]) -> str:
-        nonlocal last, opened
-        if not found[1]:
-            last = opened = min(levels[int(found[2])], last + 1, _DEEPEST)
-        return f"<{found[1]}h{opened}"
-
-    return _HEADING.sub(moved, html)

@@ -82,8 +82,8 @@ Until April.
 
 ------------------------------------------------------------------------
 
-You receive this mail because ada@example.org is
-subscribed to Field Notes.
+You receive this mail because this address is subscribed to Field Notes:
+ada@example.org
 
 Unsubscribe:
 https://news.example.org/unsubscribe/1

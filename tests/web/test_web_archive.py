@@ -16,9 +16,9 @@ from sqlalchemy import Engine
 from newsletter import i18n, store
 from newsletter.config import Settings
 from newsletter.digests import approve, articles, compose, markdown
+from newsletter.mail.headings import headed
 from newsletter.sending import queue
 from newsletter.web import archive
-from newsletter.web.prose import headed
 
 Publish = Callable[..., store.Digest]
 
