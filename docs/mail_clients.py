@@ -48,9 +48,17 @@ ERRORS = {
     "image-base64",
 }
 
+# "In part", and a note in words says which ones, or where.
+IN_PART = {
+    "css-padding": ["Outlook on Windows"],
+    "html-semantics": [name for name in CLIENTS if name != "Apple Mail"],
+}
+TITLES = {"css-padding": "padding outside of the cells of tables"}
+
 # slug: how a letter is seen to use it, and what to do instead. Kinds: property (with a value that
-# is one of some words), function, unit, at-rule, pseudo (in a selector), element, attribute,
-# and picture (the ending of its address, or the scheme of it).
+# is one of some words), outside-cells (a property of what is no cell of a table), function, unit,
+# at-rule, pseudo (in a selector), element, attribute, and picture (the ending of its address, or
+# the scheme of it).
 FEATURES: dict[str, tuple[str, list[str], str]] = {
     "css-animation": ("property", ["animation", "animation-name"], "Use an animated GIF."),
     "css-aspect-ratio": ("property", ["aspect-ratio"], "Give width and height."),
@@ -109,6 +117,11 @@ FEATURES: dict[str, tuple[str, list[str], str]] = {
         "property",
         ["padding-inline-start", "padding-inline-end"],
         _SIDES,
+    ),
+    "css-padding": (
+        "outside-cells",
+        ["padding", "padding-top", "padding-right", "padding-bottom", "padding-left"],
+        "Give it to a cell of a table, or use margin.",
     ),
     "css-position": (
         "property",
@@ -182,15 +195,13 @@ def table(data: dict[str, Any]) -> dict[str, Any]:
     known = {each["slug"]: each for each in data["data"]}
     features = []
     for slug, (kind, signs, instead) in sorted(FEATURES.items()):
-        lacked_by = lacking(known[slug]["stats"])
-        if slug == "html-semantics":  # "in part": which ones, says a note in words
-            lacked_by = [name for name in CLIENTS if name != "Apple Mail"]
+        lacked_by = IN_PART.get(slug) or lacking(known[slug]["stats"])
         if not lacked_by:
             continue
         features.append(
             {
                 "name": slug,
-                "title": known[slug]["title"].strip(),
+                "title": TITLES.get(slug) or known[slug]["title"].strip(),
                 "url": known[slug]["url"],
                 "tested": known[slug]["last_test_date"],
                 "is_error": slug in ERRORS,

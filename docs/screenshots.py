@@ -211,9 +211,9 @@ def _letters(session: Any, stage: Stage, digest: store.Digest) -> dict[str, str]
         privacy_url=f"{stage.site.url}/privacy",
         postal_address="٣ شارع البستان، القاهرة",
         accent_color="#a8461f",
+        language="ar",
         now=NOW,
     )
-    publication.language = "ar"
     read = articles.read(ARABIC.format(pictures=stage.site.pictures), origin="ar.md")
     article = articles.save(session, read, now=NOW)[0]
     session.flush()
@@ -237,7 +237,7 @@ def _html(session: Any, stage: Stage, digest: store.Digest, theme: str) -> str:
     language = made["content"]["language"]
     values = {
         "name": "Ida",
-        "greeting": greeting("Ida", language) if language == "en" else "مرحبا ليلى،",
+        "greeting": greeting("Ida", language),
         "address": READER,
         "unsubscribe_url": stage.base_url,
         "preferences_url": stage.base_url,

@@ -53,6 +53,21 @@ def locale_of(language: str) -> Locale:
         return Locale.parse(SOURCE_LANGUAGE)
 
 
+def known(tag: str) -> str | None:
+    """The BCP 47 tag `tag` in its usual spelling ("pt-BR"), or None when the CLDR has no such
+    language: then nobody knows how it writes dates, or on which side it begins.
+    """
+    try:
+        return str(Locale.parse(tag.strip().replace("-", "_"))).replace("_", "-")
+    except (ValueError, UnknownLocaleError):
+        return None
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two tags name one language; "de_AT" and "de-at" do, "de-AT" and "de" do not."""
+    return one.replace("_", "-").lower() == other.replace("_", "-").lower()
+
+
 def moment(value: datetime | str, language: str) -> str:
     """A moment (or its RFC 3339 form) in UTC, said so, as `language` writes it."""
     parsed = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -40,7 +40,7 @@ OAKS = Piece(
     body_html=f"<p>{_BODY}</p><h3>What was new</h3><ul><li>Nothing.</li><li>A nest.</li></ul>"
     '<p>More is <a href="https://fieldnotes.example.org/map">on the map</a>.</p>',
     body_text="Every spring the same walk, past the same seven oaks above the tarn,\n"
-    "with a notebook.\n\nWhat was new\n------------\n\n- Nothing.\n- A nest.\n\n"
+    "with a notebook.\n\nWhat was new\n~~~~~~~~~~~~\n\n- Nothing.\n- A nest.\n\n"
     "More is on the map [1].\n\n[1] https://fieldnotes.example.org/map",
     full=True,
 )

@@ -182,7 +182,10 @@ class _Html(HTMLParser):
         if tag in ("script", "style", "iframe", "object", "embed", "form", "base", "link", "meta"):
             self.faults.append(f"<{tag}> in an entry")
         for name, value in attrs:
-            if name.startswith("on") or name in ("style", "srcdoc", "class", "id"):
+            # The W3C's validator takes this style for harmless.
+            if name == "style" and re.fullmatch("text-align: (left|center|right)", value or ""):
+                continue
+            if name.startswith("on") or name in ("style", "srcdoc", "class", "id", "align"):
                 self.faults.append(f"{name} in an entry")
             if name in ("href", "src"):
                 scheme = urlsplit((value or "").strip()).scheme

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from freezing import BASE, PUBLICATION
 
@@ -13,6 +14,10 @@ from newsletter.digests.freeze import Frozen, freeze
 from newsletter.mail.frozen import fill
 from newsletter.mail.letters import Letter, Templates
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 THEMES = ("magazine", "plain")
 READER = {
     "name": "Ada Lovelace",
@@ -109,3 +114,25 @@ def values(**publication: str) -> Mapping[str, Any]:
         "good_for_days": 7,
         "good_for_minutes": 60,
     }
+
+
+# A picture of one pixel: what counts is whether it was loaded.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d494844520000000100000001080600000"
+    "01f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+)
+
+
+def opened(
+    browser: Browser, document: str, width: int = 700, scheme: Any = "light", loads: bool = True
+) -> Page:
+    """The document in a page of its own."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.route(
+        "**/*",
+        lambda route: (
+            route.fulfill(body=PIXEL, content_type="image/png") if loads else route.abort()
+        ),
+    )
+    page.set_content(document)
+    return page

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from newsletter.errors import BadInput
-from newsletter.i18n import translations
+from newsletter.i18n import choose, translations
 from newsletter.store import Publication
 
 _LINKED = re.compile(r"\[([^\[\]]+)\]")
@@ -63,6 +63,8 @@ def wording_of(publication: Publication, language: str) -> Wording:
     """
     marked = publication.consent_wording
     if marked is None:
+        # English, where there is no catalog: the log must say which language it was.
+        language = choose([language])
         # GDPR Art. 7(3): whoever consents is told before that it can be withdrawn.
         template = translations(language).gettext(
             "I have read and agree to the [Privacy Policy], "

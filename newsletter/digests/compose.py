@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from sqlalchemy.orm import Session
 
-from newsletter.digests import articles, body, choose, markdown, suggest
+from newsletter.digests import articles, body, choose, markdown, suggest, tongue
 from newsletter.digests.arrange import Arrangement, Entry, Length, arrange
 from newsletter.digests.content import Content, Piece
 from newsletter.digests.oneline import one_line
@@ -240,4 +240,5 @@ def _piece(entry: DigestArticle, *, full: bool) -> Piece:
         full=full,
         section=entry.section,
         is_lead=entry.is_lead,
+        language=tongue.told(article.language, f"{article.title} {summary.text}"),
     )

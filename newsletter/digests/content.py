@@ -26,7 +26,7 @@ class Piece:
     pixels as whoever offers it says, or None.
     full: the letter shows the body; otherwise it shows the summary and a link to `url`.
     section: the heading under which it stands, with those beside it that say the same; None for
-    none. is_lead: it is shown larger than the rest.
+    none. is_lead: it is shown larger than the rest. language: a BCP 47 tag; None for the digest's.
     """
 
     title: str
@@ -46,6 +46,7 @@ class Piece:
     image_height: int | None = None
     section: str | None = None
     is_lead: bool = False
+    language: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from newsletter.mail import columns
 WIDTH = 72  # RFC 3676 §4.1 asks for lines under 78 that a quote mark or two do not push over it
 _NARROWEST = 24
 _INDENT = "    "
+_LOOSE = frozenset({"blockquote", "bullet_list", "ordered_list", "dl", "footnote_block"})
 
 
 @dataclass
@@ -46,8 +47,16 @@ def write(tokens: Iterable[Token]) -> str:
 
 
 def opening(tokens: Iterable[Token], *, limit: int) -> str:
-    """The first sentences of the first paragraphs, at most `limit` characters, in one line."""
-    return summary.cut(" ".join(_prose(tokens, enough=4 * limit)), limit=limit)
+    """The first sentences of the first paragraphs, at most `limit` characters, in one line.
+
+    Quotes and lists say nothing where they are torn from what stands around them: they count only
+    when there is nothing else.
+    """
+    tokens = list(tokens)
+    for among in (_LOOSE, frozenset[str]()):
+        if words := " ".join(_prose(tokens, enough=4 * limit, without=among)):
+            return summary.cut(words, limit=limit)
+    return ""
 
 
 def wrap(words: str) -> str:
@@ -55,12 +64,20 @@ def wrap(words: str) -> str:
     return "\n".join(columns.lines(words, WIDTH))
 
 
-def _prose(tokens: Iterable[Token], *, enough: int) -> Iterator[str]:
-    """Paragraphs as single lines without links' numbers and pictures, until there are enough."""
+def _prose(tokens: Iterable[Token], *, enough: int, without: frozenset[str]) -> Iterator[str]:
+    """Paragraphs as single lines without links' numbers and pictures, until there are enough.
+
+    without: the blocks whose paragraphs do not count.
+    """
     length = 0
+    depth = 0
     is_paragraph = False
     for token in tokens:
-        if token.type == "paragraph_open":
+        block = token.type.rpartition("_")[0]
+        depth += token.nesting if block in without else 0
+        if depth:
+            is_paragraph = False
+        elif token.type == "paragraph_open":
             is_paragraph = True
         elif token.type.endswith("_open"):
             is_paragraph = False
@@ -151,8 +168,9 @@ class _Writer:
             cells.append(" ".join(words.split()))
         elif self.heading:
             lines = self.wrapped(" ".join(words.split()))
+            # Titles of articles have dashes: what stands within one is lower.
             underlined = self.heading in ("h3", "h4") and lines
-            line = "-" * max(map(columns.width, lines), default=0)
+            line = "~" * max(map(columns.width, lines), default=0)
             self.write([*lines, line] if underlined else lines)
             self.gap = True
         else:

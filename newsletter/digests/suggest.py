@@ -14,7 +14,7 @@ from datetime import date
 from babel.dates import format_date
 
 from newsletter.digests import summary
-from newsletter.i18n import locale_of, translations
+from newsletter.i18n import choose, locale_of, translations
 
 # Columns of a subject, such as a desktop shows; a second title is only named when there is room.
 ROOM = 60
@@ -36,6 +36,9 @@ def subject(titles: Sequence[str], *, language: str) -> str:
     calm = [_calm(title) for title in titles]
     if len(calm) < 2:
         return calm[0] if calm else ""
+    if not choose([language], ""):
+        # Words of another language than theirs would stand between the titles.
+        return _in_one_line(calm)
     words = translations(language)
     more = len(calm) - 2
     values = {"first": calm[0], "second": calm[1], "count": more}
@@ -53,6 +56,11 @@ def subject(titles: Sequence[str], *, language: str) -> str:
     rest = len(short % {"first": "", "count": more + 1})
     first = summary.cut(calm[0], limit=LONGEST - rest)
     return short % {"first": first, "count": more + 1}
+
+
+def _in_one_line(titles: Sequence[str]) -> str:
+    both = f"{titles[0]} · {titles[1]}"
+    return both if len(both) <= ROOM else titles[0]
 
 
 def subjects(titles: Sequence[str], *, publication: str, on: date, language: str) -> list[str]:

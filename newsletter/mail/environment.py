@@ -24,6 +24,8 @@ from newsletter.mail import columns
 from newsletter.mail.colors import palette
 from newsletter.mail.message import clean_line
 from newsletter.mail.pictures import fitted, shown_size
+from newsletter.mail.running import running
+from newsletter.mail.voices import Voices
 from newsletter.resources import resource_dir
 
 TEXT_WIDTH = 72
@@ -102,12 +104,16 @@ def make(language: str, loader: jinja2.BaseLoader) -> jinja2.Environment:
     )
     environment.policies["ext.i18n.trimmed"] = True
     rtl = is_right_to_left(language)
+    voices = Voices(language)
     environment.globals |= {
         "lang": language,
         "dir": "rtl" if rtl else "ltr",
         "start": "right" if rtl else "left",
         "end": "left" if rtl else "right",
         "lasting": lambda *, minutes=0, days=0: _lasting(language, minutes + days * 1440),
+        "spoken": voices.spoken,
+        "ours": voices.ours,
+        "upright": voices.upright,
         "shown_size": shown_size,
         "styles_here": Markup(STYLES_HERE),  # noqa: S704 - a constant
     }
@@ -115,9 +121,11 @@ def make(language: str, loader: jinja2.BaseLoader) -> jinja2.Environment:
         "wrap": wrap,
         "line": lambda text: clean_line(str(text)),
         "columns": lambda text: columns.width(str(text)),
-        "day": lambda iso: _day(iso, language),
+        "day": lambda iso, tag=None: _day(iso, tag or language),
         "color": palette,
         # What is safe HTML stays that, and what is not does not become it.
+        "running": lambda html, room, level=2: type(html)(running(html, room, level)),
+        # Of digests that were frozen before there was `running`.
         "fitted": lambda html, room: type(html)(fitted(html, room)),
     }
     return environment

@@ -22,6 +22,7 @@ import jinja2
 import structlog
 
 from newsletter.errors import NewsletterError
+from newsletter.i18n import is_right_to_left
 from newsletter.mail import environment
 from newsletter.mail.colors import DARK_GROUND, palette
 from newsletter.mail.environment import STYLES_HERE, TEXT_WIDTH, wrap
@@ -40,6 +41,8 @@ _STYLES = re.compile(r"themes/[^/]+/style\.css")
 _BASE = "_layout"
 
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
+# What macros leave, which counts where Gmail cuts a letter; code keeps its own.
+_GAPS = re.compile(r"(<pre\b.*?</pre>)|\n\s*\n", re.DOTALL)
 _TRAILING_BLANKS = re.compile(r"[ \t]+$", re.MULTILINE)
 # What a template of somebody else's can end in, such as 1 / 0 or an endless recursion.
 _FAULTS = (
@@ -163,6 +166,8 @@ class Templates:
         here = f"{_THEMES}{theme}" if self._has_theme(theme) else _BASE
         values = {
             "look": look,
+            # Whether something in it runs the other way than the letter.
+            "is_mixed": f'dir="{"ltr" if is_right_to_left(self._language) else "rtl"}"' in html,
             # For digests that were frozen before there were themes.
             "colors": palette(look["accent"]),
             "dark_ground": DARK_GROUND,
@@ -171,7 +176,8 @@ class Templates:
             self._environment.get_template(f"{here}/{name}").render(values)
             for name in ("style.css", "media.css")
         )
-        return _inliner(style).inline(html).replace(STYLES_HERE, f"<style>\n{media}\n</style>", 1)
+        inlined = _GAPS.sub(lambda found: found[1] or "\n", _inliner(style).inline(html))
+        return inlined.replace(STYLES_HERE, f"<style>\n{media}\n</style>", 1)
 
 
 @lru_cache(maxsize=64)

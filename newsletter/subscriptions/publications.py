@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from newsletter import addresses
 from newsletter.consent import check_wording
 from newsletter.errors import BadInput, NotFound
-from newsletter.i18n import languages
+from newsletter.i18n import known, languages
 from newsletter.mail.look import DEFAULT_THEME, FONTS, LOGO_HEIGHTS, LOGO_WIDTHS, THEME_NAME
 from newsletter.store import Publication
 
@@ -55,6 +55,7 @@ RESERVED_SLUGS = frozenset(
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SENDER = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]+)>")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+_LONGEST_LANGUAGE = 16  # characters, of the column
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LINES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -203,9 +204,14 @@ def _color(value: Any, field: str) -> str:
 
 
 def _language(value: Any, field: str) -> str:
-    if value not in languages():
-        raise BadInput(f"{field} must be one of: {', '.join(languages())}.", field)
-    return str(value)
+    tag = known(str(value))
+    if tag is None or len(tag) > _LONGEST_LANGUAGE:
+        raise BadInput(
+            f"{field} must be the tag of a language, such as en, ar or pt-BR; pages and letters "
+            f"have words of ours in {', '.join(languages())}, and in English for all others.",
+            field,
+        )
+    return tag
 
 
 def _theme(value: Any, field: str) -> str:

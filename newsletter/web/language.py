@@ -16,6 +16,7 @@ from flask import Flask, g, has_request_context, request
 from markupsafe import Markup
 
 from newsletter import i18n
+from newsletter.mail.voices import attributes
 
 # The pages that people go to and fro between; what is mailed or fetched has its own language.
 _KEEPING = frozenset({"start", "publication", "form", "subscribe", "embed", "archive", "archived"})
@@ -39,6 +40,7 @@ def install(app: Flask) -> None:
         "other_languages": others,
         "spoken": spoken,
         "back": back,
+        "ours": ours,
     }
 
     @app.url_defaults
@@ -111,17 +113,27 @@ def others() -> list[tuple[str, str, str | None]]:
     ]
 
 
-def spoken(language: str) -> Markup:
-    """The attributes of an element that speaks `language`; none where the page speaks it too.
+def spoken(language: str, *, within: str | None = None) -> Markup:
+    """The attributes of an element that speaks `language`; none where what is around it does too.
 
-    WCAG 2.2, 3.1.2: a screen reader must know whose voice to take.
+    within: the language of that; None for the page's. WCAG 2.2, 3.1.2: a screen reader must know
+    whose voice to take.
     """
-    return Markup() if language == current() else _attributes(language)
+    around = current() if within is None else within
+    return Markup() if i18n.is_same(language, around) else attributes(language)
 
 
 def back(language: str) -> Markup:
     """The attributes with which an element inside one that speaks `language` has the page's."""
-    return Markup() if language == current() else _attributes(current())
+    return Markup() if i18n.is_same(language, current()) else attributes(current())
+
+
+def ours(within: str) -> Markup:
+    """The attributes of an element with words of ours, in whatever language we have them, inside
+    one that speaks `within`.
+    """
+    have = i18n.choose([current()])
+    return Markup() if i18n.choose([within], "") == have else attributes(have)
 
 
 def day(value: date | str) -> str:
@@ -133,11 +145,6 @@ def day(value: date | str) -> str:
 def moment(value: datetime | str) -> str:
     """A moment (or its RFC 3339 form) in UTC, said so, as the page's language writes it."""
     return i18n.moment(value, current())
-
-
-def _attributes(language: str) -> Markup:
-    direction = "rtl" if i18n.is_right_to_left(language) else "ltr"
-    return Markup(' lang="{}" dir="{}"').format(language.replace("_", "-"), direction)
 
 
 def _asked() -> str | None:

@@ -11,7 +11,7 @@ from flask import Flask, Response, make_response, render_template, url_for
 from newsletter import i18n
 from newsletter.store import Publication
 from newsletter.web import headers, language, theme, whose
-from newsletter.web.prose import cleaned
+from newsletter.web.prose import cleaned, syndicated
 
 
 def install(app: Flask) -> None:
@@ -19,6 +19,7 @@ def install(app: Flask) -> None:
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.add_template_filter(cleaned, "cleaned")
+    app.add_template_filter(syndicated, "syndicated")
     versions = {
         path.name: _version(path.read_bytes())
         for path in Path(str(app.static_folder)).iterdir()

@@ -23,6 +23,7 @@ from checking import (
     with_text,
 )
 
+from newsletter.digests import markdown
 from newsletter.digests.check import Built, Level, check, features, rules
 from newsletter.digests.content import Content
 from newsletter.mail.letters import of_files
@@ -52,6 +53,20 @@ def test_digests_of_any_length_pass(theme: str, count: int) -> None:
     )
     outro = {"outro_html": "<p>Until April, then.</p>", "outro_text": "Until April, then."}
     assert findings(letter(replace(CONTENT, pieces=pieces, **outro), theme)) == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_long_topics_and_credits_pass(theme: str) -> None:
+    """They are in both parts; the text part has them with the author and the date."""
+    long = {
+        "tags": ("Birds that breed under the roofs of old towns in the north",),
+        "image_credit": "Photo: Ada Byron, from the collection of the museum in Ambleside",
+    }
+    pieces = (replace(SWIFTS, **long), replace(OAKS, tags=long["tags"], section="Woods"))
+    made = letter(replace(CONTENT, pieces=pieces), theme)
+    assert findings(made) == []
+    told = f"{long['tags'][0]} · Ada Byron · February 20, 2026 · {long['image_credit']}"
+    assert told in " ".join(made.text.split())
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -172,6 +187,7 @@ def sample(kind: str, sign: str) -> Built:
         return with_html(f'<p style="{name}: {said}">Words</p>')
     made = {
         "function": lambda: with_html(f'<p style="width: {sign}(1px, 2px)">Words</p>'),
+        "outside-cells": lambda: with_html(f'<p style="{sign}: 8px">Words</p>'),
         "unit": lambda: with_html(f'<p style="width: 10{sign}">Words</p>'),
         "at-rule": lambda: with_style(f'@{sign} "https://example.org/a.css";'),
         "pseudo": lambda: with_style(f".a::{sign} {{ color: #000000 }}"),
@@ -212,6 +228,38 @@ def test_the_table_says_how_old_it_is() -> None:
 def test_what_can_be_missing_without_harm_is_not_told(css: str) -> None:
     """Outlook on Windows reads no media query; rounded corners and shadows only adorn."""
     assert list(features.check(with_style(css))) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '<table role="presentation"><tr><td style="padding: 8px">x</td></tr></table>',
+        # A button, whose cell says the same to Outlook alone.
+        '<table role="presentation"><tr><td style="mso-padding-alt: 14px 28px">'
+        '<a href="https://example.org/a" style="padding: 14px 28px">Words</a></td></tr></table>',
+        '<p>A <code style="padding: 1px 4px">word</code></p>',
+        '<ul style="padding: 0">x</ul>',
+    ],
+)
+def test_padding_that_nobody_misses_is_not_told(words: str) -> None:
+    """That of cells, of buttons, and what is little."""
+    assert list(features.check(with_html(words))) == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_our_own_letters_keep_their_gaps_in_outlook(theme: str, language: str) -> None:
+    """Quotes, code, captions, lists, cards in a row, credits: all is in cells or margins."""
+    body = (
+        "> A quote\n\n- one\n\n10. ten\n\n    code\n\n|a|b|\n|-|-|\n|c|d|\n\n- [x] done\n\n"
+        '<figure><img src="https://example.org/a.png" alt="A" width="9" height="9">'
+        "<figcaption>B</figcaption></figure>\n\nTerm\n: Words\n"
+    )
+    whole = replace(OAKS, body_html=markdown.html(body, base_url=None))
+    small = replace(SWIFTS, is_lead=False)
+    pieces = (SWIFTS, small, replace(small, title="Two"), replace(small, title="Three"), whole)
+    made = letter(replace(CONTENT, pieces=pieces, language=language), theme)
+    assert list(features.check(made)) == []
 
 
 def test_a_feature_is_told_once() -> None:

@@ -237,3 +237,20 @@ def test_what_was_frozen_before_there_were_sections_is_read() -> None:
         None,
         ("a",),
     )
+
+
+def test_an_article_keeps_its_language(
+    engine: Engine, now: datetime, make_publication: MakePublication
+) -> None:
+    """In what the letter says and in what is frozen; what was frozen without one is read."""
+    with store.transaction(engine) as session:
+        ids = keep(session, "مساء عودة السمامات", now=now, language="ar", summary="مساء")
+        ids += keep(session, "English", now=now)
+        digest = compose.new(session, make_publication(session), article_ids=ids, now=now)
+        content = compose.content(session, digest)
+        assert [each.language for each in content.pieces] == ["ar", None]
+        kept = json.loads(json.dumps(content.to_json()))
+        assert Content.from_json(kept) == content
+        for each in kept["pieces"]:
+            del each["language"]
+        assert [each.language for each in Content.from_json(kept).pieces] == [None, None]

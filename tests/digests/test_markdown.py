@@ -241,7 +241,7 @@ A note.[^n] <span>Tags</span> go.
         text(source)
         == """\
 Swifts
-------
+~~~~~~
 
 They are back, says the ringing group [1] and the group [1] says so; see
 also https://s.example/.
@@ -322,3 +322,21 @@ def test_a_long_address_stays_whole() -> None:
 def test_the_opening(source: str, limit: int, expected: str) -> None:
     """Whole sentences of prose while they fit; else words, and a sign that there is more."""
     assert markdown.opening(source, limit=limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "opening"),
+    [
+        (
+            "> A quote first.\n\nThe text itself.\n\n- one\n- two\n\nIt ends.",
+            "The text itself. It ends.",
+        ),
+        ("- one\n\n1. two\n\nTerm\n: Words\n\nText.[^1]\n\n[^1]: A note.", "Text."),
+        ("> Only a quote.", "Only a quote."),
+        ("# Heading\n\n- one\n- two", "one two"),
+        ("", ""),
+    ],
+)
+def test_a_summary_is_made_of_paragraphs(source: str, opening: str) -> None:
+    """Quotes, lists and notes are for want of anything else."""
+    assert markdown.opening(source) == opening

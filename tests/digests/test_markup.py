@@ -211,7 +211,7 @@ a<br>b<hr><div><div>deep <a href="https://a.example/">https://a.example/</a></di
         text(source)
         == """\
 Swifts & co
------------
+~~~~~~~~~~~
 
 They are back, says the ringing group [1] and the group [1].
 
@@ -336,3 +336,10 @@ def test_an_article_of_html_in_a_digest() -> None:
     assert (third.body_html, third.body_text) == ("<p>Only *this*.</p>", "Only *this*.")
     assert second.summary_text == "Text &"
     assert body.opening(article(summary="Long. " * 60), limit=20) == "Long. Long. Long."
+
+
+def test_a_summary_is_made_of_paragraphs() -> None:
+    """Of a page too, where quotes and lists are for want of anything else."""
+    quoted = "<blockquote><p>A quote.</p></blockquote><ul><li>one</li><li><p>two</p></li></ul>"
+    assert markup.opening(f"{quoted}<p>The text.</p>") == "The text."
+    assert markup.opening(quoted) == "A quote. one two"

@@ -33,7 +33,14 @@ def test_the_subject_is_in_the_publications_language() -> None:
     expected = "Mauersegler, Brot und 2 weitere Artikel"
     assert suggest.subject(titles, language="de") == expected
     assert suggest.subject(titles[:2], language="de") == "Mauersegler und Brot"
-    assert suggest.subject(titles[:2], language="tlh") == "Mauersegler and Brot"
+    assert suggest.subject(titles, language="de-AT") == expected
+
+
+def test_without_words_of_a_language_titles_stand_alone() -> None:
+    """No "and 2 more" between Arabic titles."""
+    titles = ["السمامات", "رغيف", "الترام"]
+    assert suggest.subject(titles, language="ar") == "السمامات · رغيف"
+    assert suggest.subject(["س" * 50, "ر" * 50], language="ar") == "س" * 50
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,16 @@ what they would drop is left out by the tests that say so.
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from lettering import EVERYTHING, LOGO, THEMES, letter, pictured
+from lettering import CHROMIUM, EVERYTHING, LOGO, THEMES, letter, opened, pictured
 
 from newsletter.mail.colors import contrast
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+    from playwright.sync_api import Browser
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,39 +39,6 @@ HARD = replace(
         ),
     ),
 )
-# A picture of one pixel: what counts is whether it was loaded.
-PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d494844520000000100000001080600000"
-    "01f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield running
-        running.close()
-
-
-def opened(
-    browser: Browser, document: str, width: int = 700, scheme: Any = "light", loads: bool = True
-) -> Page:
-    """The document in a page of its own."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.route(
-        "**/*",
-        lambda route: (
-            route.fulfill(body=PIXEL, content_type="image/png") if loads else route.abort()
-        ),
-    )
-    page.set_content(document)
-    return page
 
 
 def without_media(document: str) -> str:
@@ -182,3 +145,48 @@ def test_what_is_pressed_is_large_enough(browser: Browser) -> None:
     with opened(browser, letter(theme="magazine").html, 360) as page:
         box = page.locator(".button a").bounding_box()
     assert box is not None and box["height"] >= 44 and box["width"] >= 310
+
+
+NUMBERED = "9. a\n10. b\n\nThen\n\n99. c\n100. d\n\nThen\n\n1986. A great year.\n"
+# For each list of numbers, how far the last one stands out of the letter's text, in pixels; and
+# whether anything around it cuts off what stands out.
+NUMBERS = """() => [...document.querySelectorAll('.prose ol')].map(list => {
+    const pen = document.createElement('canvas').getContext('2d');
+    pen.font = getComputedStyle(list).font;
+    const number = `${list.start + list.children.length - 1}. `;
+    const left = e => e.getBoundingClientRect().left;
+    const room = left(list) - left(list.parentElement);
+    let cut = false;
+    for (let e = list; e !== document.body; e = e.parentElement)
+        cut = cut || getComputedStyle(e).overflowX !== 'visible';
+    return [pen.measureText(number).width - room, cut];
+})"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", [320, 700])
+def test_numbers_of_lists_are_whole(browser: Browser, theme: str, width: int) -> None:
+    """Also where a list begins at 1986: they have room beside the items, and nothing cuts them."""
+    content = replace(EVERYTHING, pieces=(pictured("Lists", body=NUMBERED),))
+    with opened(browser, letter(content, theme).html, width) as page:
+        found = page.evaluate(NUMBERS)
+    assert len(found) == 3
+    assert [(out, cut) for out, cut in found if out > 0 or cut] == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_words_in_tables_are_whole(browser: Browser, theme: str) -> None:
+    """A table that is wider than the letter scrolls by itself; no word of it is broken."""
+    words = ("Bezeichnung", "Anmerkungen", "Eigenschaft", "Beschreibung", "Zusammenhang")
+    row = f"|{'|'.join(words)}|\n"
+    content = replace(EVERYTHING, pieces=(pictured("T", body=f"{row}|{'-|' * 5}\n{row}"),))
+    document = letter(content, theme).html
+    for source in (document, without_media(document)):
+        with opened(browser, source, 360) as page:
+            heights = page.evaluate(
+                "[...document.querySelectorAll('.prose td')].map(e => e.clientHeight)"
+            )
+            assert len(heights) == 5 and max(heights) < 50
+            box = page.locator(".scroll")
+            assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360

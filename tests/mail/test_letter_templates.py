@@ -249,7 +249,7 @@ def test_a_digest_shows_its_pieces() -> None:
         "Hello Ada,",
         "It was wet.",
         "Counting oaks\n-------------\n",
-        "Ada Lovelace, March 1, 2026",
+        "Ada Lovelace · March 1, 2026",
         "Every spring the same walk.",
         str(PIECE.url),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -41,7 +42,7 @@ In this digest
 
 Oaks
 ----
-Ada, March 1, 2026
+Ada · March 1, 2026 · Photo: Jane Doe
 
 Each spring.
 
@@ -54,6 +55,7 @@ Close to home
 
 Owl
 ---
+Birds · Photo: Jane Doe
 
 Each spring.
 """
@@ -80,8 +82,8 @@ Until April.
 
 ------------------------------------------------------------------------
 
-You receive this mail because ada@example.org is
-subscribed to Field Notes.
+You receive this mail because this address is subscribed to Field Notes:
+ada@example.org
 
 Unsubscribe:
 https://news.example.org/unsubscribe/1
@@ -130,9 +132,8 @@ def test_tasks_have_a_box() -> None:
     assert markdown.html("1. [x] first\n", base_url=None) == "<ol>\n<li>☑ first</li>\n</ol>"
     assert "tasks" not in markdown.html("- [link](https://a.example)\n- []\n", base_url=None)
     styled = letter(replace(EVERYTHING, pieces=(piece(body=TASKS),))).html
-    assert 'class="tasks" style="margin: 0 0 18px;padding: 0;padding-left: 0;list-style: none' in (
-        styled
-    )
+    [style] = re.findall(r'<ul class="tasks" style="([^"]*)"', styled)
+    assert "list-style: none" in style and "margin-left: 0" in style
 
 
 def test_tasks_of_a_page_have_one_too() -> None:

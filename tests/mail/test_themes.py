@@ -116,8 +116,49 @@ def test_headings_part_a_digest(theme: str) -> None:
         order = [part.index(words) for words in ("It was", "Close to home", "In short", "Until")]
         assert order == sorted(order)
     levels = [tag for tag, _ in Tree(made.html).tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == "h1" and levels.count("h1") == 1
-    assert set(levels[1:]) == {"h2"}
+    assert levels == ["h1", "h2", "h2", "h3", "h3", "h3", "h2", "h3", "h3"]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_no_level_of_heading_is_skipped(theme: str) -> None:
+    """Headings within an article stand below its title, which stands below its section's."""
+    body = "# First\n\nWords.\n\n## Second\n\nWords.\n"
+    for section, levels in ((None, "h1 h2 h3 h4"), ("Near", "h1 h2 h3 h4 h5")):
+        content = replace(EVERYTHING, pieces=(pictured("Oaks", body=body, section=section),))
+        tags = [tag for tag, _ in Tree(letter(content, theme).html).tags]
+        assert " ".join(tag for tag in tags if re.fullmatch("h[1-6]", tag)) == levels
+    whole = replace(EVERYTHING, pieces=(pictured(EVERYTHING.subject, body=body),))
+    tags = [tag for tag, _ in Tree(letter(whole, theme).html).tags]
+    assert " ".join(tag for tag in tags if re.fullmatch("h[1-6]", tag)) == "h1 h2 h3"
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(
+    "subject", ["Oaks, Owl and 4 more", "Mud", "The Oaks and I", "Oa… and 5 more"]
+)
+def test_a_subject_made_of_titles_is_not_told_again(theme: str, subject: str) -> None:
+    """The publication's name is the letter's heading, and the titles stand where they are."""
+    made = letter(replace(EVERYTHING, subject=subject), theme)
+    [heading] = re.findall(r"<h1[^>]*>(.*?)</h1>", made.html, re.DOTALL)
+    assert "Field Notes" in heading
+    body = re.sub('<title>.*?</title>|aria-label="[^"]*"', "", made.html)
+    assert subject == "Mud" or subject not in body
+    assert re.search(r"<h3[^>]*><a [^>]*>Mud</a></h3>", made.html)
+    assert made.text.startswith("Field Notes\n===========\n\nHello")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_way_on_says_where_it_leads(theme: str) -> None:
+    """To who hears a list of links, each "Read on" has the title of its article."""
+    ways = [
+        link["aria-label"]
+        for link in Tree(letter(theme=theme).html).all("a")
+        if "aria-label" in link
+    ]
+    assert ways == [
+        *(f"Read on: {title}" for title in ("Oaks", "Owl", "Mud", "Hedge", "Letters")),
+        "Read it on the web: Walk",
+    ]
 
 
 def test_a_magazine_begins_with_a_large_picture() -> None:
@@ -260,7 +301,8 @@ def test_right_to_left(theme: str) -> None:
     [aside] = re.findall(r"<td class=\"(\w+)\"[^>]*text-align: left", document)
     assert aside == "aside"  # the way to the browser, at the line's end
     assert "border-right: 3px solid" in document and "border-left" not in document
-    assert "←" in document and "→" not in document
+    # Our words are English there, and point where English goes on.
+    assert "→" in document and "←" not in document
     tree = Tree(document)
     assert all(h.get("dir") == "auto" for tag in ("h1", "h2") for h in tree.all(tag))
     [article] = [a for tag, a in tree.tags if a.get("role") == "article"]

@@ -66,6 +66,17 @@ def test_what_cannot_be_is_refused_with_its_field(engine, now, field, value):
         assert publications.all_of(session) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [("ar", "ar"), ("pt_br", "pt-BR"), ("zh-hant", "zh-Hant")]
+)
+def test_a_publication_speaks_any_language(engine, now, given, kept):
+    """Any that the CLDR knows, in its usual spelling; consent is asked in words that we have."""
+    made = create(engine, now, language=given)
+    assert made.language == kept
+    wording = consent.wording_of(made, made.language)
+    assert wording.language == "en" and "I have read" in wording.text
+
+
 def test_a_slug_is_taken_once(engine, now):
     """The second one is told how to change the first."""
     create(engine, now)

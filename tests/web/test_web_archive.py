@@ -15,10 +15,10 @@ from sqlalchemy import Engine
 
 from newsletter import i18n, store
 from newsletter.config import Settings
-from newsletter.digests import approve, articles, compose
+from newsletter.digests import approve, articles, compose, markdown
+from newsletter.mail.headings import headed
 from newsletter.sending import queue
 from newsletter.web import archive
-from newsletter.web.prose import headed
 
 Publish = Callable[..., store.Digest]
 
@@ -258,3 +258,29 @@ def test_a_digest_belongs_to_its_publication(
     assert client.get(f"/night-sky/archive/{digest.public_id}").status_code == 404
     assert client.get("/field-notes/archive/1").status_code == 404
     assert digest.public_id not in client.get("/night-sky/archive/").text
+
+
+def test_an_article_speaks_its_language(client: FlaskClient, publish: Publish) -> None:
+    """On the page of a digest in another one; what is ours in it stays the page's."""
+    pieces = [
+        {"title": "مساء", "tags": [], "summary_html": "<p>كلمة</p>", "language": "ar",
+         "url": "https://example.org/ar"},
+        {"title": "Oaks", "tags": [], "summary_html": "<p>A word</p>", "language": "en"},
+    ]  # fmt: skip
+    made = publish(pieces=pieces)
+    text = client.get(f"/field-notes/archive/{made.public_id}").text
+    arabic, english = re.findall(r'<section class="piece[^>]*>', text)
+    assert 'lang="ar" dir="rtl"' in arabic and "lang" not in english
+    assert re.search(r'href="https://example.org/ar" lang="en" dir="ltr">Read on', text)
+
+
+def test_what_the_letter_shows_the_page_shows(client: FlaskClient, publish: Publish) -> None:
+    """Columns to the side that they are for, tasks, and tables that scroll by keyboard too."""
+    body = markdown.html("|a|b|\n|:-|-:|\n|x|1|\n\n- [x] done\n", base_url=None)
+    made = publish(pieces=[{"title": "T", "tags": [], "full": True, "body_html": body}])
+    text = client.get(f"/field-notes/archive/{made.public_id}").text
+    assert '<th class="to-left">a</th>' in text and '<td class="to-right">1</td>' in text
+    assert '<ul class="tasks">' in text and " align=" not in text
+    assert '<div class="scroll" role="group" tabindex="0" aria-label="Table"><table>' in text
+    german = client.get(f"/field-notes/archive/{made.public_id}?lang=de").text
+    assert 'aria-label="Tabelle"' in german

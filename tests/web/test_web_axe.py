@@ -51,6 +51,11 @@ RICH = (
     "</li></ul><table><tbody><tr><th>A</th><td>B</td></tr></tbody></table><pre>x = 1</pre><hr>"
     "<figure><img src='https://pictures.example/a.jpg' alt='A map'><figcaption>Map</figcaption>"
     "</figure><dl><dt>Term</dt><dd>Meaning</dd></dl>"
+    f"<pre><code>{'a long line of code ' * 12}</code></pre>"
+    f"<table><thead><tr>{'<th>Heading</th>' * 14}</tr></thead><tbody><tr>"
+    f"{'<td align=right>Donaudampfschiff</td>' * 14}</tr></tbody></table>"
+    f"<table><tbody><tr>{'<td>Donaudampfschiff</td>' * 14}</tr></tbody></table>"
+    "<ul class=tasks><li>☑ done</li></ul>"
 )
 IMAGE = {"image": "https://pictures.example/x.jpg", "image_width": 900, "image_height": 600}
 PIECES: list[dict[str, Any]] = [

@@ -103,3 +103,25 @@ def test_a_fault_takes_the_focus(site: str, browser: Browser, publication: Any) 
     page.wait_for_selector(".summary")
     assert page.evaluate("document.activeElement.className") == "summary"
     page.close()
+
+
+DRAWN = '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="120"/>'
+
+
+def test_a_digest_looks_like_its_letter(
+    site: str, browser: Browser, publish: Callable[..., store.Digest]
+) -> None:
+    """Small pictures stay small, what is marked can be read in the dark, terms are bold, and
+    a long line of code is there without scrolling."""
+    body = f"<p><mark>marked</mark></p><dl><dt>Term</dt><dd>x</dd></dl><pre>{'word ' * 60}</pre>"
+    picture = {"image": "https://pictures.example/s.svg", "image_width": 160, "image_height": 120}
+    made = publish(pieces=[{"title": "T", "tags": [], "full": True, "body_html": body, **picture}])
+    page = browser.new_page(color_scheme="dark", viewport={"width": 900, "height": 800})
+    page.route("https://**", lambda it: it.fulfill(body=DRAWN, content_type="image/svg+xml"))
+    page.goto(f"{site}/field-notes/archive/{made.public_id}")
+    assert page.locator("figure img").bounding_box()["width"] == 160  # type: ignore[index]
+    style = "(e, name) => getComputedStyle(e)[name]"
+    assert page.locator("mark").evaluate(style, "backgroundColor") == "rgb(91, 74, 18)"
+    assert page.locator("dt").evaluate(style, "fontWeight") == "700"
+    assert page.locator("pre").evaluate("e => e.scrollWidth <= e.clientWidth")
+    page.close()

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, event
 
 from newsletter import store
+from newsletter.digests import markdown
 from newsletter.digests.feeds import document
 
 Publish = Callable[..., store.Digest]
@@ -224,3 +225,32 @@ def test_there_is_no_feed_of_nobody(client: FlaskClient, publication: store.Publ
     """404, as a page."""
     for path in ("/night-sky/feed.xml", "/night-sky/feed.json"):
         assert client.get(path).status_code == 404
+
+
+def test_an_entry_says_on_which_side_it_begins(client: FlaskClient, publish: Any) -> None:
+    """As a whole, and an article in another language by itself: feed readers know no direction."""
+    piece = {"tags": [], "summary_html": "<p>x</p>"}
+    publish(
+        language="ar",
+        pieces=[
+            {**piece, "title": "مساء", "url": "https://example.org/ar"},
+            {**piece, "title": "Oaks", "language": "en"},
+        ],
+    )
+    [item] = json.loads(client.get("/field-notes/feed.json").data)["items"]
+    html = item["content_html"]
+    assert html_faults(html) == []
+    assert html.startswith('<div lang="ar" dir="rtl">')
+    assert re.search(r'<div lang="en" dir="ltr">\s*<h2>Oaks</h2>', html)
+    assert re.search(r'href="https://example.org/ar" lang="en" dir="ltr">Read on', html)
+
+
+def test_a_feed_has_no_need_of_our_styles(client: FlaskClient, publish: Any) -> None:
+    """Columns stand right by what is in the elements, which is HTML of today, and no class."""
+    body = markdown.html("|a|b|\n|-|-:|\n|x|1|\n\n- [x] done\n", base_url=None)
+    publish(pieces=[{"title": "T", "tags": [], "full": True, "body_html": body}])
+    [item] = json.loads(client.get("/field-notes/feed.json").data)["items"]
+    html = item["content_html"]
+    assert html_faults(html) == []
+    assert '<td style="text-align: right">1</td>' in html and " align=" not in html
+    assert "<ul>\n<li>☑ done" in html

@@ -27,6 +27,9 @@ _TABLE = Path(__file__).with_name("clients.json")
 _WITHOUT_MEDIA = {"Outlook on Windows"}
 # As good as not written.
 _NOTHING = {"none", "initial", "inherit", "unset", "auto", "normal", "visible", "static"}
+_CELLS = {"td", "th"}
+# Pixels of padding that nobody misses, such as those around a word in a colour of its own.
+_LITTLE = 4
 _URL = {"background": "url", "background-image": "url"}
 
 
@@ -94,7 +97,7 @@ def _uses(document: Document) -> Iterator[tuple[Feature, Place]]:
             yield feature, document.at(element)
         style = element.attributes.get("style", "")
         for declaration in styles.declarations(style) if style else ():
-            for feature in _of_declaration(declaration):
+            for feature in (*_of_declaration(declaration), *_outside_cells(element, declaration)):
                 yield feature, document.at(element, _shown(declaration))
     for element in document.all("style"):
         css = "".join(child for child in element.children if isinstance(child, str))
@@ -138,6 +141,26 @@ def _of_declaration(declaration: Declaration) -> Iterator[Feature]:
     units = {each.lower_unit for each in said if each.type == "dimension"}
     found += [signs.get(("unit", each)) for each in units]
     yield from dict.fromkeys(filter(None, found))
+
+
+def _outside_cells(element: Element, declaration: Declaration) -> Iterator[Feature]:
+    """What is known for cells of tables only, on something else."""
+    found = table().by_sign.get(("outside-cells", declaration.lower_name))
+    if found is None or element.name in _CELLS or _is_little(declaration):
+        return
+    # A button: Outlook takes the padding that the cell around it says for Outlook alone.
+    if not any(
+        "mso-padding-alt" in each.attributes.get("style", "") for each in element.ancestors()
+    ):
+        yield found
+
+
+def _is_little(declaration: Declaration) -> bool:
+    said = [each for each in styles.tokens(declaration.value) if each.type != "whitespace"]
+    return all(
+        each.type == "number" or (each.type == "dimension" and each.value <= _LITTLE)
+        for each in said
+    )
 
 
 def _of_sheet(css: str, line: int) -> Iterator[tuple[Feature, Place]]:

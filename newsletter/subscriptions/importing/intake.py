@@ -126,7 +126,7 @@ def _make_subscribers(
             "address": row.address.spelling,
             "address_key": key,
             "name": row.name,
-            "language": choose([row.language or ""], publication.language),
+            "language": choose([row.language or "", publication.language]),
             "key": secrets.token_bytes(32),
             "created_at": now,
         }

@@ -1,0 +1,46 @@
+"""Who speaks in a letter: its publication, articles in other languages, and we, who have not all.
+
+Each tells screen readers whose voice to take (WCAG 3.1.2) and mail programs on which side its
+lines begin. Nothing is said where it is the letter's own language, which is nearly everywhere.
+"""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from newsletter.i18n import choose, is_right_to_left, is_same
+from newsletter.mail.look import is_slanting
+
+
+class Voices:
+    """The voices of a letter in `language` (a BCP 47 tag), as attributes of its elements."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+        # That of our words; English when there is no catalog of the letter's.
+        self._ours = choose([language])
+        self._has_ours = bool(choose([language], ""))
+
+    def spoken(self, tag: str | None) -> Markup:
+        """The attributes of an element that speaks `tag`; none for the letter's own, or None."""
+        if not tag or is_same(tag, self._language):
+            return Markup()
+        return attributes(tag)
+
+    def ours(self, tag: str | None = None) -> Markup:
+        """Those of an element with words of ours within one that speaks `tag`."""
+        if self._has_ours and (not tag or choose([tag], "") == self._ours):
+            return Markup()
+        return attributes(self._ours)
+
+    def upright(self, tag: str | None) -> str:
+        """A class for what speaks `tag`, when its script has no italic and the letter's has one."""
+        if tag and is_slanting(self._language) and not is_slanting(tag):
+            return " upright"
+        return ""
+
+
+def attributes(tag: str) -> Markup:
+    """`lang` and `dir` of an element that speaks `tag`."""
+    direction = "rtl" if is_right_to_left(tag) else "ltr"
+    return Markup(' lang="{}" dir="{}"').format(tag.replace("_", "-"), direction)
