@@ -76,7 +76,7 @@ def html(source: str, *, base_url: str | None) -> str:
             "that are not closed in the order in which they were opened.",
             "body",
         )
-    return rawhtml.clean(rendered).strip()
+    return rawhtml.clean(rendered, own=base_url).strip()
 
 
 def text(source: str, *, base_url: str | None) -> str:

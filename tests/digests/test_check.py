@@ -132,6 +132,7 @@ CASES: list[tuple[str, Callable[[], Built]]] = [
     ("table-head", lambda: with_html("<table><tr><td>1</td></tr></table>")),
     ("heading-missing", lambda: html(("<h1 ", "<p "), ("</h1>", "</p>"))),
     ("link-without-words", lambda: with_html('<a href="https://example.org/"> &nbsp; </a>')),
+    ("link-signs", lambda: with_html('<a href="https://example.org/">→</a>')),
     ("link-vague", lambda: with_html('<a href="https://example.org/">Click here</a>')),
     ("text-small", lambda: with_html('<p style="font-size: 11px">Small print</p>')),
     ("contrast-low", lambda: with_html('<p style="color: #888888">Pale words</p>')),
