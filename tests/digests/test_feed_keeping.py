@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, select
@@ -19,6 +19,7 @@ from newsletter.errors import NotFound, WrongState
 from newsletter.store import Article, ArticleOrigin, BodyFormat, Feed, FeedArticle
 
 EVERY = timedelta(hours=1)
+LONG_AGO = datetime(1990, 1, 1, tzinfo=UTC)
 URL = "https://site.example/feed.xml"
 MakePublication = Callable[..., store.Publication]
 
@@ -170,6 +171,71 @@ def test_what_an_operator_removed_stays_away(
         articles.remove(session, kept(engine)["Title 1"].id)
     assert take(entry(1, title="Edited"), entry(2)) == feeds.Tally(removed=1, same=1)
     assert set(kept(engine)) == {"Title 2"}
+
+
+@pytest.mark.parametrize("moved", ["https://site.example/1/", "https://www.site.example/1"])
+@pytest.mark.parametrize("guid", ["id-1", "http://site.example/1", "{moved}"])
+def test_a_site_that_moves(
+    engine: Engine, take: Callable[..., feeds.Tally], moved: str, guid: str
+) -> None:
+    """From http to https, or to www. and back: its articles are the same, by id and by address."""
+    before = replace(entry(1, url="http://site.example/1"), guid="http://site.example/1")
+    after = replace(entry(1, url=moved), guid=guid.format(moved=moved))
+    assert take(before) == feeds.Tally(new=1)
+    assert take(after) == feeds.Tally(updated=1)
+    assert take(after) == feeds.Tally(same=1)
+    assert kept(engine)["Title 1"].url == moved
+    with store.transaction(engine) as session:
+        articles.remove(session, kept(engine)["Title 1"].id)
+    assert take(after) == feeds.Tally(removed=1)
+    assert take(before) == feeds.Tally(removed=1)
+
+
+@pytest.mark.parametrize("other", ["https://site.example/1?a=2", "https://site.example/1#a"])
+def test_two_addresses_on_one_host(
+    engine: Engine, take: Callable[..., feeds.Tally], other: str
+) -> None:
+    """What is not the same place is another article."""
+    assert take(entry(1), entry(2, url=other)) == feeds.Tally(new=2)
+    assert len(kept(engine)) == 2
+
+
+def test_when_a_feed_had_it_first(
+    engine: Engine, take: Callable[..., feeds.Tally], feed_id: int, now: datetime
+) -> None:
+    """Under another id, then too; what is dated long before its last news was there before."""
+    take(entry(1))
+    with store.transaction(engine) as session:
+        feed = feeds.find(session, feed_id)
+        later = now + timedelta(days=60)
+        came = [
+            replace(entry(1), guid="new-id"),
+            entry(2, published=now - timedelta(days=20)),
+            entry(3, published=now - timedelta(days=3)),
+            entry(4),
+        ]
+        feeds.take(session, feed, answer(*came), now=later, every=EVERY)
+        session.flush()
+        rows = session.execute(select(FeedArticle.guid, FeedArticle.created_at)).all()
+    hour = now + EVERY
+    assert {row[0]: row[1] for row in rows} == {
+        "id-1": hour, "new-id": hour, "id-2": LONG_AGO, "id-3": later, "id-4": later
+    }  # fmt: skip
+
+
+def test_the_feed_of_the_site_comes_first(
+    engine: Engine, take: Callable[..., feeds.Tally], now: datetime
+) -> None:
+    """A feed that brings another site's address before that site's own feed does not keep it."""
+    with store.transaction(engine) as session:
+        publication = session.scalars(select(store.Publication)).one()
+        foreign = feeds.add(session, publication, "https://other.example/feed", now=now).id
+        third = feeds.add(session, publication, "https://third.example/feed", now=now).id
+    assert take(entry(1, title="Foreign"), into=foreign) == feeds.Tally(new=1)
+    assert take(entry(1, title="Third"), into=third) == feeds.Tally(same=1)
+    assert take(entry(1, title="Own")) == feeds.Tally(updated=1)
+    assert take(entry(1, title="Foreign"), into=foreign) == feeds.Tally(same=1)
+    assert set(kept(engine)) == {"Own"}
 
 
 def test_two_feeds_with_one_article(
