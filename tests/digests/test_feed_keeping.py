@@ -162,6 +162,32 @@ def test_a_page_does_not_take_the_place_of_own_words(engine: Engine, now: dateti
         assert articles.save(session, replace(own, body="More."), now=now)[1] == "updated"
 
 
+def test_a_page_leaves_the_text_that_a_feed_brought(
+    engine: Engine, take: Callable[..., feeds.Tally], now: datetime
+) -> None:
+    """It is a teaser: what it says counts, and what it does not say stays as the feed said it."""
+    picture = {"image": "https://site.example/p.jpg", "image_alt": "A mill", "tags": ("a",)}
+    take(entry(1, author="Ada", **picture))
+    page = ArticleInput(
+        title="From the page",
+        body="",
+        url="https://site.example/1",
+        summary="Short.",
+        image="https://site.example/other.jpg",
+        body_format=BodyFormat.HTML,
+        origin=ArticleOrigin.PAGE,
+    )
+    with store.transaction(engine) as session:
+        assert articles.save(session, page, now=now)[1] == "updated"
+        assert articles.save(session, page, now=now)[1] == "same"
+    row = kept(engine)["From the page"]
+    assert (row.body, row.summary, row.author, row.tags) == (
+        "<p>Text 1.</p>", "Short.", "Ada", ["a"]
+    )  # fmt: skip
+    assert (row.image, row.image_alt) == ("https://site.example/other.jpg", None)
+    assert take(entry(1)) == feeds.Tally(same=1)
+
+
 def test_what_an_operator_removed_stays_away(
     engine: Engine, take: Callable[..., feeds.Tally]
 ) -> None:
