@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import delete, select, update
@@ -75,10 +75,8 @@ def save(session: Session, article: ArticleInput, *, now: datetime) -> tuple[Art
 
 def _beside_a_text(row: Article, page: ArticleInput) -> ArticleInput:
     """`page` with the text that `row` has, and with all of which the page says nothing."""
-    silent = [name for name, value in _values(page).items() if value in (None, "", [])]
+    silent = [name for name, value in asdict(page).items() if value in (None, "", ())]
     kept: dict[str, Any] = {name: getattr(row, name) for name in silent}
-    if "published_at" in kept:
-        kept["published"] = kept.pop("published_at")
     if "tags" in kept:
         kept["tags"] = tuple(kept["tags"])
     # The sizes and the words of a picture are those of that picture.
@@ -98,8 +96,11 @@ def _known(session: Session, article: ArticleInput) -> Article | None:
 
 def _values(article: ArticleInput) -> dict[str, Any]:
     values = asdict(article)
-    published = values.pop("published")
-    return {**values, "published_at": published, "tags": list(article.tags)}
+    published: datetime | None = values.pop("published")
+    offset = published.utcoffset() if published else None
+    values["published_at"] = published.astimezone(UTC) if published else None
+    values["published_offset"] = None if offset is None else offset // timedelta(minutes=1)
+    return {**values, "tags": list(article.tags)}
 
 
 def changes(row: Article, article: ArticleInput) -> dict[str, Any]:

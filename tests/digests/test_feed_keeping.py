@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from newsletter import store
 from newsletter.digests import approve, articles, compose, feeds
+from newsletter.digests.feeds import dates
 from newsletter.digests.feeds.document import Reading
 from newsletter.digests.feeds.entry import Channel, Entry
 from newsletter.digests.reading import ArticleInput
@@ -318,6 +319,36 @@ def test_an_address_that_another_article_took(
         "One": "https://site.example/1",
         "Two": "https://site.example/2",
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "day"),
+    [
+        ("Tue, 14 Jul 2026 00:30:00 +0200", "2026-07-14"),
+        ("Tue, 14 Jul 2026 23:30:00 -0800", "2026-07-14"),
+        ("2026-07-14T00:30:00Z", "2026-07-14"),
+        ("2026-07-14", "2026-07-14"),
+    ],
+)
+def test_the_day_is_its_authors(engine: Engine, feed_id: int, said: str, day: str) -> None:
+    """Somewhere it is another day already, or still: the letter shows the one that was written."""
+    published = dates.read(said)
+    assert published is not None
+    later = published + timedelta(days=3)
+    with store.transaction(engine) as session:
+        feed = feeds.find(session, feed_id)
+        tally = feeds.take(
+            session, feed, answer(entry(1, published=published)), now=later, every=EVERY
+        )
+        assert tally == feeds.Tally(new=1)
+    (row,) = kept(engine).values()
+    assert row.published_at == published
+    with store.transaction(engine) as session:
+        feed = feeds.find(session, feed_id)
+        digest = compose.new(session, feed.publication, article_ids=[row.id], now=later)
+        assert compose.content(session, digest).pieces[0].published == day
+        again = answer(entry(1, published=published))
+        assert feeds.take(session, feed, again, now=later, every=EVERY) == feeds.Tally(same=1)
 
 
 def test_a_date_in_the_future(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cache
 
 from babel.dates import get_month_names
@@ -29,13 +29,12 @@ _LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt", "pl", "sv", "da", "nb", 
 
 
 def read(text: str) -> datetime | None:
-    """The moment that `text` names, in UTC; None when it names none that can be.
+    """The moment that `text` names, in the zone that it names; None when it names none that can be.
 
     A date without a time is its midnight, a time without a zone is meant in UTC.
     """
     text = " ".join(text[:_LONGEST].split())
-    moment = _iso(text) or _worded(text)
-    return moment.astimezone(UTC) if moment else None
+    return _iso(text) or _worded(text)
 
 
 def _iso(text: str) -> datetime | None:
