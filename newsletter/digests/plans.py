@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 from newsletter.digests import choose, compose
 from newsletter.digests.schedule import Schedule
 from newsletter.errors import BadInput, NotFound
-from newsletter.store import Digest, Feed, Plan, Publication
+from newsletter.store import Digest, DigestState, Feed, Plan, Publication
 
 # What the subject of a plan may have in braces; see planning.subject.
 PLACEHOLDERS = ("date", "lead", "number", "count")
@@ -109,6 +109,17 @@ def find(session: Session, plan_id: int) -> Plan:
     if plan is None:
         raise NotFound(f"There is no plan {plan_id}: newsletter plan list shows them.")
     return plan
+
+
+def waiting(session: Session, plan: Plan) -> list[int]:
+    """The digests of a plan that sends which are drafts, since something kept them from going out.
+
+    Their numbers, the oldest first; none when the plan leaves drafts for approval anyway.
+    """
+    if not plan.sends:
+        return []
+    query = select(Digest.id).where(Digest.plan_id == plan.id, Digest.state == DigestState.DRAFT)
+    return list(session.scalars(query.order_by(Digest.id)))
 
 
 def all_of(session: Session, publication_id: int | None = None) -> list[Plan]:

@@ -174,9 +174,18 @@ def test_a_plan_that_sends(desk: Home) -> None:
     desk.run("plan", "edit", 1, "--subject", "Re: {lead}")
     home_article = desk.write("5.md", "---\ntitle: Oats\n---\nOats.\n")
     desk.run("article", "add", home_article)
-    said = desk.run("plan", "run", 1)
+    said = desk.run("plan", "run", 1, code=8)
     assert "not approved" in said.stderr
+    assert "newsletter digest approve 2 --force subject-fake-reply" in said.stderr
     assert desk.json("digest", "show", 2)["state"] == "draft"
+    assert desk.json("plan", "list")[0]["waiting"] == [2]
+    again = desk.run("plan", "run", 1, code=8)
+    assert "digest 2 is a draft still" in again.stderr
+    assert "digest 2 is a draft still" in desk.run("plan", "list").stdout
+    desk.run("digest", "approve", 2, "--force", "subject-fake-reply")
+    assert desk.json("plan", "list")[0]["waiting"] == []
+    desk.run("plan", "run", 1)
+    assert desk.json("plan", "list")[0]["outcome"] == "nothing new"
 
 
 def test_a_schedule_that_is_none(desk: Home) -> None:
