@@ -10,6 +10,7 @@ import click
 from newsletter import logs, store
 from newsletter.cli import composing, fitness, installation, output
 from newsletter.cli.group import NounGroup
+from newsletter.cli.naming import ID
 from newsletter.cli.signing import signed
 from newsletter.digests import planning, plans
 from newsletter.digests.arrange import AUTO, NONE
@@ -23,7 +24,7 @@ _WHEN = (
     "When, as '[daily|weekly|monthly], DAY HH:MM ZONE': 'weekly, Monday 08:00 Europe/Berlin', "
     "'daily, 07:30 UTC', 'monthly, last 18:00 UTC', 'monthly, first Monday 08:00 UTC'."
 )
-_plan_argument = click.argument("plan_id", metavar="ID", type=int)
+_plan_argument = click.argument("plan_id", metavar="ID", type=ID)
 
 
 def _options(command: Command) -> Command:

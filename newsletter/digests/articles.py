@@ -157,7 +157,8 @@ def remove(session: Session, article_id: int) -> None:
     )
     if draft is not None:
         raise WrongState(
-            f"Article {article.id} is part of the draft digest {draft}: cancel that one first."
+            f"Article {article.id} is part of the draft digest {draft}: name the others with "
+            f"newsletter digest edit {draft} ARTICLE..., or cancel that one first."
         )
     session.execute(delete(DigestArticle).where(DigestArticle.article_id == article.id))
     # The row stays, or the feed would bring the article back.

@@ -166,13 +166,16 @@ def _set(session: Session, plan: Plan, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(plan, name, _CHECKED[name](session, plan, value))
     if plan.most < plan.fewest:
-        raise BadInput("It is to have at least more articles than at most.", "max")
+        raise BadInput(
+            f"--min {plan.fewest} is more than --max {plan.most}: nothing would ever be composed.",
+            "max",
+        )
 
 
 def _number(field: str) -> Callable[[Session, Plan, int], int]:
     def check(_session: Session, _plan: Plan, value: int) -> int:
         if not 1 <= value <= MAX_ARTICLES:
-            raise BadInput(f"It is a number of articles from 1 to {MAX_ARTICLES}.", field)
+            raise BadInput(f"--{field} is a number of articles from 1 to {MAX_ARTICLES}.", field)
         return value
 
     return check

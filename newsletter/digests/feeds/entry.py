@@ -218,8 +218,8 @@ def _authors(names: Iterable[str]) -> str | None:
     """The names without mail addresses, which are nobody's to pass on."""
     found = []
     for name in names:
-        known = _ADDRESS.sub(" ", name[:200]).strip(" ()<>,;\t\n")
-        if known := _one_line(rawhtml.words(known)):
+        known = rawhtml.words(_ADDRESS.sub(" ", _FORMATTING.sub("", name[:200])))
+        if known := _one_line(known).strip(" ()<>,;"):
             found.append(known)
     return _line(", ".join(dict.fromkeys(found)), LONGEST["author"])
 
