@@ -20,6 +20,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from newsletter.digests import approve, choose, compose, plans, summary
+from newsletter.digests.answer import without_sign
 from newsletter.digests.arrange import AUTO, Arrangement
 from newsletter.digests.check import NotFit
 from newsletter.digests.plans import PLACEHOLDERS
@@ -291,7 +292,8 @@ def _subject(session: Session, plan: Plan, digest: Digest, planned_for: datetime
     )
     values = {
         "date": format_date(day, "long", locale=locale_of(publication.language)),
-        "lead": digest.entries[0].article.title,
+        # No mail was answered: the gate takes the sign of an answer for a trick.
+        "lead": without_sign(digest.entries[0].article.title),
         "number": str(session.scalar(others)),
         "count": str(len(digest.entries)),
     }

@@ -270,6 +270,30 @@ def test_fake_answers_in_many_languages(sign: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "subject",
+    [
+        "Re:Sale now",
+        "FW:x sale",
+        "Re：Sale",
+        "回复：特价",
+        "\u200bRe: Sale",
+        "Re^2: Sale",
+        "RE:sale",
+        "Re:",
+    ],
+)
+def test_fake_answers_without_a_blank(subject: str) -> None:
+    """Nor does another colon, or something unseen before it, hide one."""
+    assert "subject-fake-reply" in names(with_subject(subject))
+
+
+@pytest.mark.parametrize("subject", ["I: Robot and me", "R: statistics", "Re:volution", "Reply: a"])
+def test_what_is_no_answer(subject: str) -> None:
+    """A single letter or a word that begins like a sign may begin a title."""
+    assert "subject-fake-reply" not in names(with_subject(subject))
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
         ("In FieldNotes you read more.", "FieldNotes"),
