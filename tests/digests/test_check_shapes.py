@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from checking import CONTENT, OAKS, findings, letter
+from checking import CONTENT, FACTS, OAKS, findings, letter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from newsletter.digests import markdown, markup
-from newsletter.digests.check import Level
+from newsletter.digests import compose, markdown, markup
+from newsletter.digests.check import Level, quoted
 from newsletter.digests.content import Piece
+from newsletter.store import (
+    Article,
+    ArticleOrigin,
+    BodyFormat,
+    Digest,
+    DigestArticle,
+    Publication,
+)
 
 URL = "https://fieldnotes.example.org/oaks"
 WORDS = "Every spring the same walk, past the same seven oaks above the tarn, with a notebook. " * 3
@@ -99,3 +107,79 @@ def test_what_becomes_of_them(source: str, kept: str) -> None:
     """The way back goes with its sign, other words stay, and cleaning twice changes nothing."""
     assert markup.clean(source, base_url=URL) == kept
     assert markup.html(kept) == kept
+
+
+def found_in(length: str, **article: object) -> list[tuple[str, str]]:
+    values: dict[str, object] = {
+        "title": "On templates",
+        "url": URL,
+        "tags": [],
+        "body_format": BodyFormat.MARKDOWN,
+        **article,
+    }
+    row = Article(**values)
+    digest = Digest(
+        publication=Publication(language="en"),
+        subject="On templates",
+        length=length,
+        entries=[DigestArticle(article=row), DigestArticle(article=row)],
+    )
+    built = letter(compose.content(None, digest))  # type: ignore[arg-type]
+    found = findings(built, replace(FACTS, quoted=quoted.of([row])))
+    return [
+        (each.rule.name, each.rule.level)
+        for each in found
+        if each.rule.name.startswith("placeholder")
+    ]
+
+
+@pytest.mark.parametrize("length", ["full", "teaser"])
+@pytest.mark.parametrize(
+    "article",
+    [
+        {"body": "Write `{{ name }}` and `{% if a < b %}` there. " + WORDS},
+        {"body": "Short.", "summary": "Write `{{ name }}` there. " + WORDS},
+        {"body": "Write\n\n    Dear {{ name }}\n\nthere: `{{ name }}`. " + WORDS},
+        {"body": f"<p>Write <code>{{{{  name }}}}</code> there. {WORDS}</p>",
+         "body_format": BodyFormat.HTML},
+    ],
+)  # fmt: skip
+def test_what_an_article_shows_as_code(article: dict[str, object], length: str) -> None:
+    """It is meant to be read, in the summary too, which has no code marks."""
+    assert found_in(length, **article) == []
+
+
+@pytest.mark.parametrize("length", ["full", "teaser"])
+def test_what_an_article_forgot_to_fill_in(length: str) -> None:
+    """It is an error as before, and another place as code is no excuse."""
+    body = f"Dear {{{{ name }}}}, write `{{{{ other }}}}` there. {WORDS}"
+    assert ("placeholder", "error") in found_in(length, body=body)
+
+
+@pytest.mark.parametrize("length", ["full", "teaser"])
+@pytest.mark.parametrize("origin", [ArticleOrigin.FEED, ArticleOrigin.PAGE])
+@pytest.mark.parametrize(
+    "article",
+    [
+        {"body": f"<p>Dear {{{{ name }}}} &amp; ${{you}}. {WORDS}</p>"},
+        {"body": f'<p><a href="https://e.example/%%X%%">{WORDS}</a> {{{{ a &lt; b }}}}</p>'},
+        {"body": f"<p>{WORDS}</p>", "title": "Using {{ name }}"},
+        {"body": "", "summary": f"Dear {{{{ name }}}}. {WORDS}"},
+    ],
+)
+def test_what_a_site_says_is_its_own(
+    article: dict[str, object], origin: ArticleOrigin, length: str
+) -> None:
+    """Nobody here can mend it: a warning at most."""
+    found = found_in(length, origin=origin, body_format=BodyFormat.HTML, **article)
+    assert {level for _, level in found} <= {"warning"}
+
+
+@pytest.mark.parametrize(
+    ("around", "is_quoted"),
+    [("Dear {{ name }}", False), ("Not `{{ name }}`", True), ("", True)],
+)
+def test_an_introduction_is_no_article(around: str, *, is_quoted: bool) -> None:
+    """What an article shows as code excuses nothing in the words around it."""
+    row = Article(title="T", body="Write `{{ name }}`.", body_format=BodyFormat.MARKDOWN, tags=[])
+    assert ("{{ name }}" in quoted.of([row], [around]).code) is is_quoted
