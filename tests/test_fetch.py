@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from newsletter import fetch
 from newsletter.fetch import FetchError
+from newsletter.fetch.client import status_of
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -301,6 +302,7 @@ def test_private_hosts_are_not_asked(server: _Server, host: str) -> None:
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
      "0.0.0.0", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1",
      "::", "::1", "fe80::1%eth0", "fc00::1", "ff02::1", "2001:db8::1", "::ffff:10.0.0.1",
+     "fec0::1", "feff::1", "3fff::1", "3fff:fff::1", "64:ff9b:1::1", "5f00::1",
      "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:4136:e378:8000:63bf:80ff:fffe"],
 )  # fmt: skip
 def test_what_is_not_public(address: str) -> None:
@@ -308,10 +310,23 @@ def test_what_is_not_public(address: str) -> None:
     assert not fetch.is_public(address)
 
 
-@pytest.mark.parametrize("address", ["93.184.215.14", "2606:4700::1111", "64:ff9b::808:808"])
+@pytest.mark.parametrize(
+    "address", ["93.184.215.14", "2606:4700::1111", "64:ff9b::808:808", "3ffe::1"]
+)
 def test_what_is_public(address: str) -> None:
     """Ordinary addresses, also behind a NAT64."""
     assert fetch.is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://xn--/", "https://xn--a.xn--/b", "https://\u2488.example/"]
+)
+def test_a_name_that_cannot_be_one(url: str) -> None:
+    """It is an address that cannot be read, and no fault of ours."""
+    for ask in (fetch.get, lambda each: status_of(each, reach=fetch.Reach())):
+        with pytest.raises(FetchError, match=r"web address|cannot be read"):
+            ask(url)
+    assert fetch.look_at([url], reach=fetch.Reach(timeout=1))[url].status is None
 
 
 @given(st.ip_addresses(v=4))

@@ -313,6 +313,23 @@ def test_articles_of_before_there_were_feeds(empty: Engine, now: datetime) -> No
         assert connection.execute(text("SELECT id, title FROM article")).all() == [(7, "T")]
 
 
+def test_articles_of_before_there_were_offsets(empty: Engine, now: datetime) -> None:
+    """0007 keeps their moments; nobody said where their authors were."""
+    store.migrate(empty)
+    with store.transaction(empty) as session:
+        session.add(
+            store.Article(
+                title="T", body="B", published_at=now, published_offset=120, created_at=now,
+                updated_at=now,
+            )
+        )  # fmt: skip
+    schema.downgrade(empty, "0006")
+    store.migrate(empty)
+    with store.reading(empty) as session:
+        row = session.scalars(select(store.Article)).one()
+        assert (row.published_at, row.published_offset, row.published) == (now, None, now)
+
+
 @pytest.mark.parametrize("revision", revisions()[:-1])
 def test_check_schema_of_an_older_version(empty: Engine, revision: str) -> None:
     """Each revision before the newest is refused with the words that help."""

@@ -2,7 +2,7 @@
 
 Exit codes are stable: 0 done, 1 it could not be done, 2 the command was written wrongly, 3 some
 mail was not delivered, 4 the consent log does not verify, 5 the settings, 6 the database's schema,
-7 a digest was paused for what an operator has to look into.
+7 a digest was paused for what an operator has to look into, 8 a digest is not fit to be sent.
 """
 
 from __future__ import annotations

@@ -10,13 +10,16 @@ import click
 from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.group import NounGroup
-from newsletter.digests import articles
+from newsletter.cli.naming import ID
+from newsletter.digests import articles, markdown
 from newsletter.errors import BadInput
 
 if TYPE_CHECKING:
     from newsletter.config import Settings
     from newsletter.digests.articles import ArticleInput
 
+# Addresses that a note names.
+_SHOWN = 3
 _FIELDS = (
     "id",
     "title",
@@ -73,6 +76,7 @@ def add(*, sources: tuple[str, ...], as_json: bool) -> None:
         )
         return
     for each, what in saved:
+        _say_lost(each)
         click.echo(f"{what}: {output.clean(each.title)} {each.id}")
 
 
@@ -94,7 +98,7 @@ def list_(*, as_json: bool) -> None:
 
 
 @article.command()
-@click.argument("article_id", metavar="ID", type=int)
+@click.argument("article_id", metavar="ID", type=ID)
 @output.json_option
 def show(*, article_id: int, as_json: bool) -> None:
     """Show an article as it is kept, with its Markdown.
@@ -113,7 +117,7 @@ def show(*, article_id: int, as_json: bool) -> None:
 
 
 @article.command()
-@click.argument("article_id", metavar="ID", type=int)
+@click.argument("article_id", metavar="ID", type=ID)
 def remove(*, article_id: int) -> None:
     """Remove an article. A draft that has it must lose it first; what was sent stays as it is.
 
@@ -126,7 +130,8 @@ def remove(*, article_id: int) -> None:
 
 
 def _read(source: str, settings: Settings) -> ArticleInput:
-    if source.startswith(("https://", "http://")):
+    # RFC 3986 §3.1: the case of a scheme is no matter.
+    if source.lower().startswith(("https://", "http://")):
         return _from_web(source, settings)
     return read_file(Path(source))
 
@@ -158,6 +163,20 @@ def _from_web(url: str, settings: Settings) -> ArticleInput:
     if kind.endswith(("xml", "json")):
         raise BadInput(f"{url} is no page but {kind}; for a feed: newsletter feed add")
     return _from_file(found.body, url)
+
+
+def _say_lost(each: store.Article) -> None:
+    """That addresses in an article are relative to nothing: its links and pictures are left out."""
+    if each.url is not None or each.body_format != store.BodyFormat.MARKDOWN:
+        return
+    lost = markdown.relative(each.body)
+    if lost:
+        some = ", ".join(lost[:_SHOWN]) + (", …" if len(lost) > _SHOWN else "")
+        click.echo(
+            f"Note: {output.clean(each.title)}: left out, since the article has no url that these "
+            f"are relative to: {output.clean(some)}. Give it one in its front matter.",
+            err=True,
+        )
 
 
 def _record(each: store.Article) -> dict[str, Any]:

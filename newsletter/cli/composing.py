@@ -11,7 +11,8 @@ from typing import Any, TypeVar, get_args
 import click
 from sqlalchemy.orm import Session
 
-from newsletter.digests import choose, compose
+from newsletter.cli.naming import ID
+from newsletter.digests import choose, compose, feeds
 from newsletter.digests.arrange import AUTO, NONE, Arrangement
 from newsletter.errors import BadInput
 from newsletter.store import Article, Publication
@@ -27,7 +28,7 @@ def _ids(ctx: click.Context, param: click.Parameter, value: str | None) -> _Ids:
     parts = [part for part in re.split(r"[\s,]+", value or "") if part]
     if not all(part.isascii() and part.isdecimal() for part in parts):
         raise click.BadParameter(f"{value!r} is not a list of articles such as 3,5,4", ctx, param)
-    return tuple(int(part) for part in parts)
+    return tuple(ID(part, param, ctx) for part in parts)
 
 
 def _sections(
@@ -41,7 +42,7 @@ def _lead(ctx: click.Context, param: click.Parameter, value: str | None) -> int 
         return value
     if not (value.isascii() and value.isdecimal()):
         raise click.BadParameter(f"{value!r} is no article's id, nor {AUTO} or {NONE}", ctx, param)
-    return int(value)
+    return int(ID(value, param, ctx))
 
 
 def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | str | None:
@@ -49,7 +50,7 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> dat
         return value
     try:
         return datetime.fromisoformat(value.strip()).astimezone(UTC)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is neither {LAST!r} nor a day such as 2026-03-01", ctx, param
         ) from error
@@ -108,7 +109,7 @@ def filters(command: Command) -> Command:
         click.option(
             "--feed",
             "feeds",
-            type=int,
+            type=ID,
             metavar="ID",
             multiple=True,
             help="Only articles that this feed brought.",
@@ -158,10 +159,12 @@ class Selection:
     ) -> choose.Chosen:
         """The articles. besides: the digest that they are for.
 
-        Raises BadInput when there is none.
+        Raises BadInput when there is none, NotFound for a feed that there is not.
         """
         if not self:
             return choose.Chosen([], 0)
+        for number in self.feeds:
+            feeds.find(session, number)
         since = self.since
         if since == LAST:
             since = choose.last_digest_at(session, publication, besides=besides)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from newsletter import store
 from newsletter.cli import composing, installation, output
 from newsletter.cli.composing import Selection, arranged
-from newsletter.cli.naming import digest_argument, find, record
+from newsletter.cli.naming import ID, digest_argument, find, record
 from newsletter.digests import articles, choose, compose
 from newsletter.subscriptions import publications
 
@@ -25,7 +25,7 @@ _preheader = click.option(
 
 
 @click.command()
-@click.argument("article_ids", metavar="[ARTICLE]...", nargs=-1, type=int)
+@click.argument("article_ids", metavar="[ARTICLE]...", nargs=-1, type=ID)
 @click.option("--publication", "slug", required=True, metavar="SLUG", help="Whose readers get it.")
 @_subject
 @_preheader
@@ -49,7 +49,7 @@ def new(*, article_ids: tuple[int, ...], slug: str, as_json: bool, **options: An
         --section 'From the kitchen' 4,7 --section 'Elsewhere' 8 --full 4
     """
     selection = _selection(options)
-    if not (article_ids or selection or options["sections"]):
+    if not (article_ids or selection or any(numbers for _, numbers in options["sections"])):
         raise click.UsageError("Name articles, or let them be chosen: --since last")
     with installation.opened() as here, store.transaction(here.engine) as session:
         publication = publications.find(session, slug)
@@ -78,7 +78,7 @@ def new(*, article_ids: tuple[int, ...], slug: str, as_json: bool, **options: An
 
 @click.command()
 @digest_argument
-@click.argument("article_ids", metavar="[ARTICLE]...", nargs=-1, type=int)
+@click.argument("article_ids", metavar="[ARTICLE]...", nargs=-1, type=ID)
 @_subject
 @_preheader
 @composing.words

@@ -9,6 +9,7 @@ import click
 from newsletter import store
 from newsletter.cli import installation, output
 from newsletter.cli.group import NounGroup
+from newsletter.cli.naming import ID
 from newsletter.digests import feeds
 from newsletter.subscriptions import publications
 from newsletter.worker import feeding
@@ -63,7 +64,7 @@ def add(*, url: str, slug: str, as_json: bool) -> None:
 
 
 @feed.command()
-@click.argument("feed_ids", metavar="[ID]...", nargs=-1, type=int)
+@click.argument("feed_ids", metavar="[ID]...", nargs=-1, type=ID)
 @click.option("--all", "is_all", is_flag=True, help="All feeds, also those that are not due yet.")
 @output.json_option
 @click.pass_context
@@ -122,7 +123,7 @@ def list_(*, slug: str | None, as_json: bool) -> None:
 
 
 @feed.command()
-@click.argument("feed_id", metavar="ID", type=int)
+@click.argument("feed_id", metavar="ID", type=ID)
 def remove(*, feed_id: int) -> None:
     """Do not read a feed any more. The articles that it brought stay.
 

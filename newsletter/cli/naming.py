@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 from newsletter.errors import NotFound
 from newsletter.store import Digest
 
-digest_argument = click.argument("digest_id", metavar="ID", type=int)
+# The numbers that the database has (a BIGINT); 0 stands for none where that means something.
+ID = click.IntRange(0, 2**63 - 1)
+digest_argument = click.argument("digest_id", metavar="ID", type=ID)
 
 
 def find(session: Session, digest_id: int) -> Digest:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from newsletter import logs, store
-from newsletter.cli import composing, installation, output
+from newsletter.cli import composing, fitness, installation, output
 from newsletter.cli.group import NounGroup
+from newsletter.cli.naming import ID
 from newsletter.cli.signing import signed
 from newsletter.digests import planning, plans
 from newsletter.digests.arrange import AUTO, NONE
@@ -23,7 +24,7 @@ _WHEN = (
     "When, as '[daily|weekly|monthly], DAY HH:MM ZONE': 'weekly, Monday 08:00 Europe/Berlin', "
     "'daily, 07:30 UTC', 'monthly, last 18:00 UTC', 'monthly, first Monday 08:00 UTC'."
 )
-_plan_argument = click.argument("plan_id", metavar="ID", type=int)
+_plan_argument = click.argument("plan_id", metavar="ID", type=ID)
 
 
 def _options(command: Command) -> Command:
@@ -102,14 +103,19 @@ def add(*, slug: str, when: str, as_json: bool, **options: Any) -> None:
 def list_(*, slug: str | None, as_json: bool) -> None:
     """List the plans, with their next time and what came of the last one.
 
+    waiting: the digests of a plan with --send that are drafts, since they are not fit to be sent.
+
     \b
     newsletter plan list
     """
     with installation.opened() as here, store.reading(here.engine) as session:
         wanted = publications.find(session, slug).id if slug else None
         output.emit_table(
-            [_record(each) for each in plans.all_of(session, wanted)],
-            ["id", "publication", "schedule", "next_at", "sends", "done_at", "outcome"],
+            [
+                _record(each) | {"waiting": plans.waiting(session, each)}
+                for each in plans.all_of(session, wanted)
+            ],
+            ["id", "publication", "schedule", "next_at", "sends", "waiting", "done_at", "outcome"],
             as_json=as_json,
             nothing="There is no plan yet: newsletter plan add --help",
         )
@@ -162,11 +168,13 @@ def remove(*, plan_id: int) -> None:
 @_plan_argument
 @click.option("--dry-run", is_flag=True, help="Show which articles it would take, and do nothing.")
 @output.json_option
-def run(*, plan_id: int, dry_run: bool, as_json: bool) -> None:
+@click.pass_context
+def run(ctx: click.Context, *, plan_id: int, dry_run: bool, as_json: bool) -> None:
     """Carry a plan out now: read the feeds, and compose what is new, if it is enough.
 
     Its next time stays as it is, unless it is due already. The id of the digest is the last word;
-    one that goes straight out is sent by a worker.
+    one that goes straight out is sent by a worker. Exit code 8 when one that was to go straight out
+    is not fit to be sent, this one or an earlier one that is a draft still.
 
     \b
     newsletter plan run 2 --dry-run
@@ -191,6 +199,8 @@ def run(*, plan_id: int, dry_run: bool, as_json: bool) -> None:
         output.emit_json(_reported(plan_id, report))
     else:
         _say_report(plan_id, report)
+    if report.problem is not None or report.done.waiting:
+        ctx.exit(fitness.NOT_FIT)
 
 
 def _say_new(here: installation.Installation, plan_id: int, *, as_json: bool) -> None:
@@ -214,6 +224,12 @@ def _say_report(plan_id: int, report: Report) -> None:
     for look in report.looks:
         if look.problem:
             click.echo(f"Note: feed {look.feed_id}: {output.clean(look.problem)}", err=True)
+    for number in report.done.waiting:
+        click.echo(
+            f"Note: digest {number} is a draft still, and not sent: "
+            f"newsletter digest check {number}",
+            err=True,
+        )
     digest, found = report.done.digest, report.done.found
     if digest is None:
         counted = "article is new" if found == 1 else "articles are new"
@@ -222,7 +238,7 @@ def _say_report(plan_id: int, report: Report) -> None:
         return
     click.echo(f"Subject: {output.clean(digest.subject)}")
     if report.problem is not None:
-        click.echo(f"Note: not approved: {output.clean(report.problem)}", err=True)
+        click.echo(f"Note: not approved: {output.clean_lines(report.problem)}", err=True)
     click.echo(
         f"Composed the digest {digest.id}, {digest.state}: newsletter digest show {digest.id}"
     )
@@ -238,6 +254,7 @@ def _reported(plan_id: int, report: Report) -> dict[str, Any]:
         "new": report.done.found,
         "left": report.done.left,
         "problem": report.problem,
+        "waiting": list(report.done.waiting),
         "failed_feeds": [look.feed_id for look in report.looks if look.problem],
     }
 

@@ -30,8 +30,8 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
     if value is None:
         return None
     try:
-        found = datetime.fromisoformat(value.strip())
-    except ValueError:
+        found = datetime.fromisoformat(value.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
         found = None
     if found is None or ":" not in value:
         raise click.BadParameter(
@@ -39,7 +39,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
             ctx,
             param,
         )
-    return found.astimezone(UTC)
+    return found
 
 
 @click.command()

@@ -10,6 +10,7 @@ import click
 from newsletter import store
 from newsletter.cli import display, installation, output, picture
 from newsletter.cli.group import NOT_DELIVERED
+from newsletter.cli.naming import ID
 from newsletter.sending import status as sending
 from newsletter.store.count import replies
 
@@ -17,7 +18,7 @@ _UNDER_WAY = ("queued", "claimed", "armed")
 
 
 @click.command()
-@click.argument("digest_id", metavar="[ID]", required=False, type=int)
+@click.argument("digest_id", metavar="[ID]", required=False, type=ID)
 @click.option("--watch", is_flag=True, help="Look on until nothing is being sent any more.")
 @click.option(
     "--wait", is_flag=True, help="With --watch: until the mails that were put off are out too."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import delete, select, update
@@ -41,8 +41,8 @@ def save(session: Session, article: ArticleInput, *, now: datetime) -> tuple[Art
     """Keep `article`, as an operator's word. The same url updates the article that has it.
 
     Without a url, only an article that is the same in everything counts as the same. From now on
-    no feed changes it. Raises WrongState when a page would take the place of what an operator
-    wrote.
+    no feed changes it. The teaser that a page gives leaves the text that a feed brought, and what
+    only the feed knows. Raises WrongState when it would take the place of what an operator wrote.
     """
     row = _known(session, article)
     if row is None:
@@ -64,11 +64,26 @@ def save(session: Session, article: ArticleInput, *, now: datetime) -> tuple[Art
             "place. Remove that article first, if you mean it."
         )
     row.feed_id = None
+    if article.origin == ArticleOrigin.PAGE and row.body:
+        article = _beside_a_text(row, article)
     if not write(row, article):
         return row, "same"
     row.updated_at = now
     session.flush()
     return row, "updated"
+
+
+def _beside_a_text(row: Article, page: ArticleInput) -> ArticleInput:
+    """`page` with the text that `row` has, and with all of which the page says nothing."""
+    silent = [name for name, value in asdict(page).items() if value in (None, "", ())]
+    kept: dict[str, Any] = {name: getattr(row, name) for name in silent}
+    if "tags" in kept:
+        kept["tags"] = tuple(kept["tags"])
+    # The sizes and the words of a picture are those of that picture.
+    if page.image is not None and page.image != row.image:
+        for name in ("image_width", "image_height", "image_alt", "image_credit"):
+            kept.pop(name, None)
+    return replace(page, **kept)
 
 
 def _known(session: Session, article: ArticleInput) -> Article | None:
@@ -81,8 +96,11 @@ def _known(session: Session, article: ArticleInput) -> Article | None:
 
 def _values(article: ArticleInput) -> dict[str, Any]:
     values = asdict(article)
-    published = values.pop("published")
-    return {**values, "published_at": published, "tags": list(article.tags)}
+    published: datetime | None = values.pop("published")
+    offset = published.utcoffset() if published else None
+    values["published_at"] = published.astimezone(UTC) if published else None
+    values["published_offset"] = None if offset is None else offset // timedelta(minutes=1)
+    return {**values, "tags": list(article.tags)}
 
 
 def changes(row: Article, article: ArticleInput) -> dict[str, Any]:
@@ -139,7 +157,8 @@ def remove(session: Session, article_id: int) -> None:
     )
     if draft is not None:
         raise WrongState(
-            f"Article {article.id} is part of the draft digest {draft}: cancel that one first."
+            f"Article {article.id} is part of the draft digest {draft}: name the others with "
+            f"newsletter digest edit {draft} ARTICLE..., or cancel that one first."
         )
     session.execute(delete(DigestArticle).where(DigestArticle.article_id == article.id))
     # The row stays, or the feed would bring the article back.

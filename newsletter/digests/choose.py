@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -32,6 +32,9 @@ from newsletter.store import (
 
 # A letter with more is one that nobody reads to its end.
 MOST = 20
+
+# How far clocks are ahead of UTC somewhere, in minutes: nearly everywhere whole or half hours.
+_OFFSETS = (*range(-12 * 60, 14 * 60 + 1, 30), 5 * 60 + 45, 12 * 60 + 45)
 
 Grouping = Literal["feed", "tag"]
 
@@ -168,13 +171,29 @@ def _came(publication: Publication, wanted: Wanted) -> ColumnElement[bool]:
     if wanted.since is not None:
         was_there = FeedArticle.created_at <= Feed.created_at
         brought.append(FeedArticle.created_at >= wanted.since)
-        brought.append(or_(~was_there, Article.published_at >= wanted.since))
+        brought.append(or_(~was_there, _published_from(wanted.since)))
         added.append(Article.created_at >= wanted.since)
     if wanted.published_since is not None:
         is_undated = Article.published_at.is_(None)
-        brought.append(or_(is_undated, Article.published_at >= wanted.published_since))
+        brought.append(or_(is_undated, _published_from(wanted.published_since)))
     of_feed = exists().where(FeedArticle.feed_id == Feed.id, *brought)
     return of_feed if wanted.feeds else or_(of_feed, and_(*added))
+
+
+def _published_from(moment: datetime) -> ColumnElement[bool]:
+    """Whether an article was published at `moment` or later, or is dated by that day alone.
+
+    Many feeds name the day, and that is its midnight by the author's clock.
+    """
+    midnights = []
+    # At the ends of the calendar there is no other zone, and no article.
+    for offset in _OFFSETS if MINYEAR < moment.year < MAXYEAR else ():
+        day = moment.astimezone(timezone(timedelta(minutes=offset))).replace(
+            hour=0, minute=0, second=0, microsecond=0
+        )
+        is_there = func.coalesce(Article.published_offset, 0) == offset
+        midnights.append(and_(is_there, Article.published_at == day))
+    return or_(Article.published_at >= moment, *midnights)
 
 
 def _by_feed(

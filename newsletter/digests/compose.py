@@ -226,7 +226,7 @@ def _piece(entry: DigestArticle, *, full: bool) -> Piece:
         title=article.title,
         url=article.url,
         author=article.author,
-        published=article.published_at.date().isoformat() if article.published_at else None,
+        published=article.published.date().isoformat() if article.published else None,
         summary_html=summary.html,
         summary_text=summary.text,
         body_html=whole.html,

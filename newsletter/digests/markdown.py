@@ -76,7 +76,7 @@ def html(source: str, *, base_url: str | None) -> str:
             "that are not closed in the order in which they were opened.",
             "body",
         )
-    return rawhtml.clean(rendered).strip()
+    return rawhtml.clean(rendered, own=base_url).strip()
 
 
 def text(source: str, *, base_url: str | None) -> str:
@@ -90,6 +90,25 @@ def text(source: str, *, base_url: str | None) -> str:
 def opening(source: str, *, limit: int = 280) -> str:
     """The first sentences of `source` in at most `limit` characters, as one line of plain text."""
     return plaintext.opening(_parse(source, None).tokens, limit=limit)
+
+
+def relative(source: str) -> list[str]:
+    """The addresses of links and pictures in `source` that only mean something beside a url."""
+    found: list[str] = []
+    for token in _tokens(source, {}):
+        for each in token.children or [token]:
+            found += [str(each.attrs[key]) for key in ("href", "src") if key in each.attrs]
+            if each.type in ("html_inline", "html_block"):
+                for tag in rawhtml.TAG.finditer(each.content):
+                    given = rawhtml.attributes(tag[3])
+                    found += [given[key] for key in ("href", "src") if given.get(key)]
+    return [
+        address
+        for address in dict.fromkeys(found)
+        if not address.startswith("#")
+        and rawhtml.absolute(address, None) is None
+        and rawhtml.absolute(address, "https://a.example/") is not None
+    ]
 
 
 @cache
@@ -128,6 +147,15 @@ _FOOTNOTES: dict[str, Callable[..., str]] = {
 
 
 def _parse(source: str, base_url: str | None) -> _Parsed:
+    env: dict[str, Any] = {}
+    tokens = _tokens(source, env)
+    for token in tokens:
+        _settle(token, base_url)
+    _mark_tasks(tokens)
+    return _Parsed(tokens, env)
+
+
+def _tokens(source: str, env: dict[str, Any]) -> list[Token]:
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     if len(source) > MAX_SIZE:
         raise BadInput(f"The text has more than {MAX_SIZE // 1024} KiB.", "body")
@@ -137,14 +165,10 @@ def _parse(source: str, base_url: str | None) -> _Parsed:
         or len(_DECLARATION.findall(source)) > _MAX_DECLARATIONS
     ):
         raise BadInput(_TOO_DENSE, "body")
-    env: dict[str, Any] = {}
     tokens = _parser().parse(source, env)
     if len(tokens) + sum(len(token.children or ()) for token in tokens) > _MAX_TOKENS:
         raise BadInput(_TOO_DENSE, "body")
-    for token in tokens:
-        _settle(token, base_url)
-    _mark_tasks(tokens)
-    return _Parsed(tokens, env)
+    return tokens
 
 
 def _settle(token: Token, base_url: str | None) -> None:

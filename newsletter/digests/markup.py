@@ -41,7 +41,7 @@ def clean(source: str, *, base_url: str | None) -> str:
     tidied = rawhtml.tidy(source.replace("\0", ""), base_url)
     if tidied.count("<") > MAX_TAGS or tidied.count("&") > MAX_REFERENCES:
         raise BadInput("The text has more markup than an article needs.", "body")
-    cleaned = html(tidied)
+    cleaned = _html(tidied, base_url)
     # Twice: what held nothing but an empty paragraph is empty then.
     cleaned = _EMPTY.sub("", _EMPTY.sub("", cleaned))
     return _GAPS.sub(lambda found: found[1] or "\n", cleaned).strip()
@@ -49,7 +49,11 @@ def clean(source: str, *, base_url: str | None) -> str:
 
 def html(kept: str) -> str:
     """What `clean` made, cleaned once more: safe to put into a page or a letter as it is."""
-    return rawhtml.clean(rawhtml.balanced(kept, MAX_DEPTH))
+    return _html(kept, None)
+
+
+def _html(kept: str, own: str | None) -> str:
+    return rawhtml.clean(rawhtml.balanced(kept, MAX_DEPTH), own=own)
 
 
 def text(kept: str) -> str:

@@ -167,12 +167,24 @@ def _name(value: Any) -> str:
 
 
 def _own_address(said: _Said, url: str) -> str:
-    """The address that the page gives as its own, if it is on the same host; else `url`."""
+    """The address that the page gives as its own, if it is on the same host; else `url`.
+
+    Some sites give their home page as that of every page: all of these would be one article.
+    """
     for given in (said.canonical, said.first("og:url")):
         address = rawhtml.absolute(given, url, mail=False) if given else None
-        if address and urlsplit(address).hostname == urlsplit(url).hostname:
+        if (
+            address
+            and urlsplit(address).hostname == urlsplit(url).hostname
+            and (_is_home(url) or not _is_home(address))
+        ):
             return address
     return url
+
+
+def _is_home(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.path in ("", "/") and not parts.query
 
 
 def _title(said: _Said, site: str) -> str:

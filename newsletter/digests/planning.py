@@ -19,8 +19,10 @@ from babel.dates import format_date
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from newsletter.digests import approve, choose, compose, summary
+from newsletter.digests import approve, choose, compose, plans, summary
+from newsletter.digests.answer import without_sign
 from newsletter.digests.arrange import AUTO, Arrangement
+from newsletter.digests.check import NotFit
 from newsletter.digests.plans import PLACEHOLDERS
 from newsletter.digests.schedule import Schedule
 from newsletter.errors import NewsletterError
@@ -34,6 +36,7 @@ _AGAIN_AFTER = timedelta(hours=1)
 # A feed that was asked so lately need not be asked again.
 _FRESH = timedelta(minutes=5)
 _LONGEST_OUTCOME = 500
+_MOST_NAMED = 5
 _IN_BRACES = re.compile(rf"\{{({'|'.join(PLACEHOLDERS)})\}}")
 
 Result = Literal["composed", "waiting", "done before"]
@@ -51,13 +54,15 @@ class Task:
 class Done:
     """What came of it. digest: the draft, or None. found: how many articles were new.
 
-    left: how many of them are over the plan's maximum.
+    left: how many of them are over the plan's maximum. waiting: earlier digests of a plan that
+    sends which are drafts still.
     """
 
     result: Result
     digest: Digest | None = None
     found: int = 0
     left: int = 0
+    waiting: tuple[int, ...] = ()
 
 
 def take(session: Session, *, now: datetime) -> Task | None:
@@ -161,16 +166,18 @@ def carry_out(session: Session, task: Task, *, now: datetime) -> Done:
     chosen = find_new(session, plan)
     found = len(chosen.articles) + chosen.left
     plan.done_at = now
+    waiting = tuple(plans.waiting(session, plan))
     if found < plan.fewest:
         some = f"{found} new of at least {plan.fewest}: they wait" if found else "nothing new"
-        plan.outcome = some
+        plan.outcome = f"{some}{_and_waiting(waiting)}"
         session.flush()
-        return Done("waiting", found=found)
+        return Done("waiting", found=found, waiting=waiting)
     digest = _compose(session, plan, chosen.articles, planned_for, now)
     digest.plan_id, digest.planned_for = plan.id, planned_for
-    plan.outcome = f"digest {digest.id}, {_articles(len(digest.entries))}"
+    some = f"digest {digest.id}, {_articles(len(digest.entries))}"
+    plan.outcome = f"{some}{_and_waiting(waiting)}"
     session.flush()
-    return Done("composed", digest, found, chosen.left)
+    return Done("composed", digest, found, chosen.left, waiting)
 
 
 def send_out(
@@ -203,10 +210,15 @@ def send_out(
             digest.send_at = now
     except NewsletterError as error:
         plan = session.get_one(Plan, digest.plan_id)
-        told = f"digest {digest.id} stays a draft: {error}"
-        plan.outcome = told[:_LONGEST_OUTCOME]
+        problem = str(error)
+        if isinstance(error, NotFit):
+            approving = f"newsletter digest approve {digest.id} {error.names}"
+            problem = f"{error.look}To let it pass as it is: {approving}"
+        others = [each for each in plans.waiting(session, plan) if each != digest.id]
+        told = f"digest {digest.id} stays a draft: {problem}"
+        plan.outcome = f"{told[:_LONGEST_OUTCOME]}{_and_waiting(others)}"
         session.flush()
-        return str(error)
+        return problem
     return None
 
 
@@ -280,12 +292,23 @@ def _subject(session: Session, plan: Plan, digest: Digest, planned_for: datetime
     )
     values = {
         "date": format_date(day, "long", locale=locale_of(publication.language)),
-        "lead": digest.entries[0].article.title,
+        # No mail was answered: the gate takes the sign of an answer for a trick.
+        "lead": without_sign(digest.entries[0].article.title),
         "number": str(session.scalar(others)),
         "count": str(len(digest.entries)),
     }
     subject = _IN_BRACES.sub(lambda found: values[found[1]], plan.subject or "")
     return summary.cut(subject, limit=compose.MAX_SUBJECT)
+
+
+def _and_waiting(digests: Sequence[int]) -> str:
+    if not digests:
+        return ""
+    some = ", ".join(map(str, digests[:_MOST_NAMED]))
+    more = f" and {len(digests) - _MOST_NAMED} more" if len(digests) > _MOST_NAMED else ""
+    verb = "digest {} is a draft" if len(digests) == 1 else "digests {} are drafts"
+    first = f"newsletter digest check {digests[0]}"
+    return f"; {verb.format(some + more)} still and not sent: {first}"
 
 
 def _articles(number: int) -> str:

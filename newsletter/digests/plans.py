@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 from newsletter.digests import choose, compose
 from newsletter.digests.schedule import Schedule
 from newsletter.errors import BadInput, NotFound
-from newsletter.store import Digest, Feed, Plan, Publication
+from newsletter.store import Digest, DigestState, Feed, Plan, Publication
 
 # What the subject of a plan may have in braces; see planning.subject.
 PLACEHOLDERS = ("date", "lead", "number", "count")
@@ -111,6 +111,17 @@ def find(session: Session, plan_id: int) -> Plan:
     return plan
 
 
+def waiting(session: Session, plan: Plan) -> list[int]:
+    """The digests of a plan that sends which are drafts, since something kept them from going out.
+
+    Their numbers, the oldest first; none when the plan leaves drafts for approval anyway.
+    """
+    if not plan.sends:
+        return []
+    query = select(Digest.id).where(Digest.plan_id == plan.id, Digest.state == DigestState.DRAFT)
+    return list(session.scalars(query.order_by(Digest.id)))
+
+
 def all_of(session: Session, publication_id: int | None = None) -> list[Plan]:
     """The plans in the order in which they were added; of one publication or of all."""
     query = select(Plan).options(joinedload(Plan.publication)).order_by(Plan.id)
@@ -155,13 +166,16 @@ def _set(session: Session, plan: Plan, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(plan, name, _CHECKED[name](session, plan, value))
     if plan.most < plan.fewest:
-        raise BadInput("It is to have at least more articles than at most.", "max")
+        raise BadInput(
+            f"--min {plan.fewest} is more than --max {plan.most}: nothing would ever be composed.",
+            "max",
+        )
 
 
 def _number(field: str) -> Callable[[Session, Plan, int], int]:
     def check(_session: Session, _plan: Plan, value: int) -> int:
         if not 1 <= value <= MAX_ARTICLES:
-            raise BadInput(f"It is a number of articles from 1 to {MAX_ARTICLES}.", field)
+            raise BadInput(f"--{field} is a number of articles from 1 to {MAX_ARTICLES}.", field)
         return value
 
     return check

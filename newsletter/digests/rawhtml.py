@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import nh3
 
-from newsletter.digests.wordless import made_ornaments
+from newsletter.digests.wordless import mended
 
 # Headings start at h3: the letter's title is its h1, an article's title its h2.
 HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6", "h6": "h6"}
@@ -43,9 +44,16 @@ TAGS = {
 }
 # The class of a list of tasks: each item has a box, and needs no bullet.
 TASKS = "tasks"
+# Attributes that may have these values alone.
+VALUES: dict[str, dict[str, set[str]]] = {
+    "ul": {"class": {TASKS}},
+    "table": {"role": {"presentation"}},
+}
+SCHEMES = {"http", "https", "mailto", "tel"}
 VOID = {"br", "hr", "img"}
 
 _NUMERIC = {"width", "height", "colspan", "rowspan", "start"}
+_NOT_THERE = str.maketrans("", "", "\t\r\n")
 _LONGEST_ADDRESS = 2000  # bytes of UTF-8: a unique index of PostgreSQL takes 2,704
 # A picture this small is there to be counted, not to be seen.
 _TRACKING_SIZE = 3
@@ -76,24 +84,36 @@ _ATTRIBUTE = re.compile(
 
 
 def absolute(address: str, base_url: str | None, *, mail: bool = True) -> str | None:
-    """`address` as an absolute http, https or (when `mail`) mailto address; None when it is none.
+    """`address` as an absolute http, https or (when `mail`) mailto or tel address; None when it is
+    none.
 
     base_url: what a relative address is relative to; None when nothing is known.
     """
-    address = address.strip()
     try:
-        joined = urljoin(base_url, address) if base_url else address
+        joined = _as_browsers_read(address)
+        if base_url:
+            joined = _as_browsers_read(urljoin(base_url, joined))
         parts = urlsplit(joined)
         host = parts.hostname
     except ValueError:
         return None
-    if any(c.isspace() or not c.isprintable() for c in joined):
+    if not joined.isprintable() or len(joined.encode()) > _LONGEST_ADDRESS:
         return None
-    if len(joined.encode()) > _LONGEST_ADDRESS:
-        return None
-    if parts.scheme == "mailto" and mail and "@" in parts.path:
-        return joined
-    return joined if parts.scheme in ("http", "https") and host else None
+    if parts.scheme in ("http", "https"):
+        return joined if host and "%" not in host else None
+    is_told = {"mailto": "@" in parts.path, "tel": any(c.isdecimal() for c in parts.path)}
+    return joined if mail and is_told.get(parts.scheme) else None
+
+
+def _as_browsers_read(address: str) -> str:
+    """`address` with blanks and what is not seen encoded, and without what counts for nothing."""
+    # WHATWG URL §4.4: blanks around it and line ends and tabs within are not there.
+    tidy = address.strip().translate(_NOT_THERE)
+    if tidy.isprintable() and " " not in tidy:
+        return tidy
+    return "".join(
+        quote(c) if unicodedata.category(c) in ("Zs", "Zl", "Zp", "Cf") else c for c in tidy
+    )
 
 
 def opens_hidden(tag: str) -> str | None:
@@ -149,6 +169,8 @@ def _tag(found: re.Match[str], base_url: str | None) -> str:
         return ""
     if name == "ul" and "task" in given.get("class", ""):  # GitHub, GitLab, Gitea, Pandoc
         kept["class"] = TASKS
+    if name == "table" and given.get("role", "").strip().lower() in ("presentation", "none"):
+        kept["role"] = "presentation"
     written = "".join(f' {key}="{html.escape(value)}"' for key, value in kept.items())
     return f"<{name}{written}>"
 
@@ -260,25 +282,27 @@ def balanced(markup: str, deepest: int) -> str:
     return "".join(parts)
 
 
-def clean(markup: str) -> str:
+def clean(markup: str, *, own: str | None = None) -> str:
     """Tidy `markup` (not too deep) made safe: to be put into a page or a letter as it is.
+
+    own: the address of the article that it is of; None when nobody knows.
 
     A browser that reads what a sanitiser wrote may build another tree than the sanitiser had: it
     moves what stands wrongly in a table. So it is cleaned until reading it again changes nothing.
-    Pictures and links without words are made what they are to those who do not see them.
+    Links, pictures and tables are mended as `wordless` says.
     """
     for _ in range(_MOST_PASSES):
         cleaned = nh3.clean(
             markup,
             tags=TAGS,
             attributes={"*": EVERYWHERE, **ATTRIBUTES},
-            url_schemes={"http", "https", "mailto"},
+            url_schemes=SCHEMES,
             url_relative="deny",
             link_rel=None,
-            tag_attribute_values={"ul": {"class": {TASKS}}},
+            tag_attribute_values=VALUES,
         )
         if cleaned == markup:
-            return made_ornaments(cleaned)
+            return mended(cleaned, own=own)
         markup = cleaned
     return f"<p>{html.escape(words(markup))}</p>"
 

@@ -49,7 +49,8 @@ _ABSENT = ("", "~", "null")
 
 @dataclass(frozen=True, kw_only=True)
 class ArticleInput:
-    """One article as it came in: checked, addresses absolute, `published` aware in UTC.
+    """One article as it came in: checked, addresses absolute, `published` aware, by its author's
+    clock.
 
     summary: Markdown beside a body of Markdown, plain text beside one of HTML, which is clean
     already. image_width, image_height: CSS pixels. site: the name of the site that it stands on.
@@ -253,7 +254,7 @@ def _language(fields: Mapping[str, Any]) -> str | None:
 
 
 def _moment(fields: Mapping[str, Any]) -> datetime | None:
-    """`published`, in UTC; a date is its midnight, a time without a zone is meant in UTC."""
+    """`published`; a date is its midnight, a time without a zone is meant in UTC."""
     value: Any = fields.get("published")
     if not isinstance(value, date):  # TOML has dates of its own
         text = _words(fields, "published")
@@ -268,11 +269,12 @@ def _moment(fields: Mapping[str, Any]) -> datetime | None:
             ) from error
     if not isinstance(value, datetime):
         value = datetime.combine(value, time(), UTC)
-    moment: datetime = value
+    moment: datetime = value.replace(tzinfo=UTC) if value.tzinfo is None else value
     try:
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment.astimezone(UTC)
     except OverflowError as error:
         raise BadInput("is a date that no calendar has.", "published") from error
+    return moment
 
 
 def _tags(fields: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,26 +14,20 @@ from datetime import date
 from babel.dates import format_date
 
 from newsletter.digests import summary
+from newsletter.digests.answer import without_sign
 from newsletter.i18n import choose, locale_of, translations
 
 # Columns of a subject, such as a desktop shows; a second title is only named when there is room.
 ROOM = 60
 LONGEST = 70
 PREHEADER = 140
-# What mail programs put before the subject of an answer, in several languages: the gate before
-# sending takes it for a trick.
-_ANSWER = re.compile(
-    r"\A(?:(?:re|aw|fwd?|wg|sv|vs|antw|doorst|rif|tr|rép|ref|rv|enc|res|r|i|vb|odp|pd|vl|回复|答复|转发)"
-    r"(?::\s+|：\s*))+",
-    re.IGNORECASE,
-)
 _SIGNS = re.compile(r"([!?])[!?]+")
 _SHOUTED = 8  # letters, from which on capitals are no abbreviation
 
 
 def subject(titles: Sequence[str], *, language: str) -> str:
     """A subject for a letter with these titles, in their order; "" when there is none."""
-    calm = [_calm(title) for title in titles]
+    calm = list(filter(None, map(_calm, titles)))
     if len(calm) < 2:
         return calm[0] if calm else ""
     if not choose([language], ""):
@@ -70,7 +64,8 @@ def subjects(titles: Sequence[str], *, publication: str, on: date, language: str
     """
     dated = f"{publication}, {format_date(on, 'long', locale=locale_of(language))}"
     room = max(LONGEST - len(publication) - 2, ROOM // 2)
-    named = [f"{publication}: {summary.cut(_calm(each), limit=room)}" for each in titles[:1]]
+    firsts = filter(None, map(_calm, titles[:1]))
+    named = [f"{publication}: {summary.cut(first, limit=room)}" for first in firsts]
     found = [subject(titles, language=language), *named, dated]
     return [each for each in dict.fromkeys(found) if each]
 
@@ -107,7 +102,7 @@ def _is_in(title: str, subject: str) -> bool:
 def _calm(title: str) -> str:
     """`title` as a subject may say it: no "Re:" in front, not in capitals, not too long."""
     words = _SIGNS.sub(r"\1", " ".join(title.split()))
-    words = _ANSWER.sub("", words) or words
+    words = without_sign(words)
     if words.isupper() and sum(c.isalpha() for c in words) >= _SHOUTED:
         words = words.capitalize()
     return summary.cut(words, limit=LONGEST)

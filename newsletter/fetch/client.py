@@ -66,13 +66,15 @@ class Reach:
 
     limit: bytes of the decompressed body. timeout: seconds for everything together.
     allow_private: also loopback, private and other addresses that are not public. networks: those
-    of them that are allowed when they are not all. resolver: how names become addresses.
+    of them that are allowed when they are not all. setting: where an operator says which; "" when
+    there is none. resolver: how names become addresses.
     """
 
     limit: int = 5_000_000
     timeout: float = 20
     allow_private: bool = False
     networks: Sequence[Network] = ()
+    setting: str = ""
     resolver: Resolver = addresses_of
 
     @classmethod
@@ -82,6 +84,7 @@ class Reach:
             limit=settings.fetch_max_bytes,
             timeout=settings.fetch_timeout,
             networks=settings.fetch_networks,
+            setting="fetch_networks",
         )
 
 
@@ -159,13 +162,19 @@ def _headers() -> dict[str, str]:
 def _checked(url: str | httpx.URL) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise FetchError(f"{str(url)[:200]} is not a web address: {error}.") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise FetchError(f"{str(url)[:200]} is not a web address: it must begin with https://.")
+        host = parsed.host
+    # ValueError: a name of letters that no name may have, which is found out when it is asked for.
+    except (httpx.InvalidURL, ValueError) as error:
+        raise FetchError(f"{_shown(url)} is not a web address: {error}.") from error
+    if parsed.scheme not in ("http", "https") or not host:
+        raise FetchError(f"{_shown(url)} is not a web address: it must begin with https://.")
     if parsed.userinfo:
         raise FetchError("A web address with a user and password in it is not read.")
     return parsed
+
+
+def _shown(url: str | httpx.URL) -> str:
+    return str(url)[:200]
 
 
 def _ask(
@@ -177,6 +186,7 @@ def _ask(
         reach.resolver,
         allow_private=reach.allow_private,
         networks=reach.networks,
+        setting=reach.setting,
     )
     # Without what follows "?", which may be a key.
     shown = f"{request.url.scheme}://{request.url.netloc.decode()}{request.url.path}"

@@ -15,6 +15,9 @@ import httpcore
 # What one read may take from the line.
 _READ_BYTES = 16 * 1024
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
+# Not public, which not every Python knows: site-local (RFC 3879), documentation (RFC 9637), local
+# translation (RFC 8215) and segment routing (RFC 9602).
+_NOT_PUBLIC = tuple(map(IPv6Network, ("fec0::/10", "3fff::/20", "64:ff9b:1::/48", "5f00::/16")))
 
 # Host and port to the addresses as text.
 Resolver = Callable[[str, int], Iterable[str]]
@@ -40,6 +43,8 @@ def is_public(address: str) -> bool:
     inner = _inner(ip)
     if inner is not None:
         return is_public(str(inner))
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
@@ -66,7 +71,8 @@ class Guard(httpcore.NetworkBackend):
     """Opens connections to checked addresses, until the time is over.
 
     timeout: seconds for all that is done through it. allow_private: also addresses that are not
-    public. networks: those that are not public and allowed all the same.
+    public. networks: those that are not public and allowed all the same. setting: the one that says
+    so, for the message; "" for none.
     """
 
     def __init__(
@@ -76,7 +82,9 @@ class Guard(httpcore.NetworkBackend):
         *,
         allow_private: bool,
         networks: Sequence[Network],
+        setting: str = "",
     ) -> None:
+        self._setting = setting
         self.timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._resolver = resolver
@@ -103,7 +111,8 @@ class Guard(httpcore.NetworkBackend):
         addresses = list(dict.fromkeys(self._resolve(host, port)))
         # One bad address among good ones is no accident either.
         if not all(map(self._is_allowed, addresses)):
-            raise Forbidden(f"{host} is not on the public internet")
+            cure = f", and the setting {self._setting} does not name it" if self._setting else ""
+            raise Forbidden(f"{host} is not on the public internet{cure}")
         problem: Exception = OSError(f"{host} has no address")
         for place, address in enumerate(addresses):
             # An address that does not answer leaves time for those after it.

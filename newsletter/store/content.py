@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any
 
@@ -58,6 +58,8 @@ class Article(Base):
     )
     author: Mapped[str | None] = mapped_column(Text)
     published_at: Mapped[datetime | None]
+    # Minutes that the author's clock was ahead of UTC then; None when nobody said.
+    published_offset: Mapped[int | None]
     image: Mapped[str | None] = mapped_column(Text)
     # In CSS pixels, as whoever offers the picture says; None when nobody did.
     image_width: Mapped[int | None]
@@ -75,6 +77,13 @@ class Article(Base):
     feed_id: Mapped[int | None] = mapped_column(ForeignKey("feed.id"), index=True)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    @property
+    def published(self) -> datetime | None:
+        """When it was published, by its author's clock."""
+        if self.published_at is None:
+            return None
+        return self.published_at.astimezone(timezone(timedelta(minutes=self.published_offset or 0)))
 
 
 class Digest(Base):

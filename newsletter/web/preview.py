@@ -225,7 +225,7 @@ def _make(session: Session, digest: Digest, choice: Choice) -> Shown:
         address=address,
     )
     built = check.read(raw)
-    found = check.check(built, check.Facts.of(digest.publication, settings.base_url))
+    found = check.check(built, check.Facts.of(digest, settings.base_url))
     return Shown(raw, built, found, note)
 
 

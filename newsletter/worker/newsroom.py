@@ -178,7 +178,7 @@ class Newsroom:
         """The gate, with nobody there who could let an error pass; raises NotFit."""
         frozen: Any = digest.frozen
         raw = specimen.mail(digest, frozen, Origin.of(self._settings), now=self._clock())
-        facts = check.Facts.of(digest.publication, self._settings.base_url)
+        facts = check.Facts.of(digest, self._settings.base_url)
         check.demand(digest.id, check.check(check.read(raw), facts))
 
     def _write(self) -> AbstractContextManager[Session]:

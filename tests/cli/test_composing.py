@@ -14,6 +14,7 @@ from operating import rows
 from sqlalchemy import text
 from website import Website, website
 
+HUGE = str(2**63)
 MONDAY = "weekly, Monday 08:00 Europe/Berlin"
 
 
@@ -115,7 +116,16 @@ def test_a_draft_is_edited(desk: Home) -> None:
         (("--since", "monday"), 2, "neither 'last' nor a day"),
         ((1, 9), 1, "no article 9"),
         ((1, "--subject", "x" * 300), 1, "longer than 200"),
-        (("--feed", 7), 1, "no such article"),
+        (("--feed", 7), 1, "There is no feed 7"),
+        (("--section", "A", ""), 2, "--since last"),
+        (("--since", "9999-12-31T23:59-10:00"), 2, "neither 'last' nor a day"),
+        (("--since", "0001-01-01T00:00+10:00"), 2, "neither 'last' nor a day"),
+        (("--since", "0001-01-01T00:00Z", "--tag", "none"), 1, "no such article"),
+        (("--feed", HUGE), 2, "not in the range"),
+        (("--section", "A", HUGE), 2, "not in the range"),
+        ((1, "--lead", HUGE), 2, "not in the range"),
+        ((1, "--full", HUGE), 2, "not in the range"),
+        ((HUGE,), 2, "not in the range"),
     ],
 )
 def test_what_is_written_wrongly(
@@ -174,9 +184,65 @@ def test_a_plan_that_sends(desk: Home) -> None:
     desk.run("plan", "edit", 1, "--subject", "Re: {lead}")
     home_article = desk.write("5.md", "---\ntitle: Oats\n---\nOats.\n")
     desk.run("article", "add", home_article)
-    said = desk.run("plan", "run", 1)
+    said = desk.run("plan", "run", 1, code=8)
     assert "not approved" in said.stderr
+    assert "newsletter digest approve 2 --force subject-fake-reply" in said.stderr
     assert desk.json("digest", "show", 2)["state"] == "draft"
+    assert desk.json("plan", "list")[0]["waiting"] == [2]
+    again = desk.run("plan", "run", 1, code=8)
+    assert "digest 2 is a draft still" in again.stderr
+    assert "digest 2 is a draft still" in desk.run("plan", "list").stdout
+    desk.run("digest", "approve", 2, "--force", "subject-fake-reply")
+    assert desk.json("plan", "list")[0]["waiting"] == []
+    desk.run("plan", "run", 1)
+    assert desk.json("plan", "list")[0]["outcome"] == "nothing new"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "digest show", "digest check", "digest preview", "digest edit", "digest approve",
+        "digest cancel", "article show", "article remove", "plan run", "plan edit", "plan remove",
+        "feed fetch", "feed remove", "status", "send", "pause", "deliveries",
+    ],
+)  # fmt: skip
+def test_a_number_that_no_row_can_have(home: Home, command: str) -> None:
+    """It is refused as what it is, wherever a command takes one."""
+    more = ("--out", home.folder) if command == "digest preview" else ()
+    assert "not in the range" in home.run(*command.split(), HUGE, *more, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "when", ["0001-01-01 00:00", "0001-01-01T00:00+10:00", "9999-12-31T23:59-10:00"]
+)
+def test_a_time_beyond_the_calendar(home: Home, when: str) -> None:
+    """It is no time to send at."""
+    assert "is not a time such as" in home.run("send", 1, "--at", when, code=2).stderr
+
+
+def test_more_than_a_plan_can_have(desk: Home) -> None:
+    """The message names the option."""
+    words = ("plan", "add", "--publication", "field-notes", "--when", MONDAY)
+    assert "--min is a number" in desk.run(*words, "--min", 300, code=1).stderr
+    assert "--min 9 is more than --max 3" in desk.run(*words, "--min", 9, "--max", 3, code=1).stderr
+
+
+def test_an_article_of_a_draft(desk: Home) -> None:
+    """It cannot be removed, and the message says how the draft can lose it."""
+    new(desk, 1, 2)
+    assert "newsletter digest edit 1" in desk.run("article", "remove", 1, code=1).stderr
+    desk.run("digest", "edit", 1, 2)
+    desk.run("article", "remove", 1)
+
+
+def test_addresses_that_are_relative_to_nothing(desk: Home) -> None:
+    """Without a url they are left out, and that is told; with one they are not."""
+    text = "# Oats\n\n![Oats](oats.png) and [more](more.html), <img src=/a.png>, [x](#x).\n"
+    said = desk.run("article", "add", desk.write("oats.md", text)).stderr
+    assert "left out, since the article has no url" in said
+    assert "oats.png, more.html, /a.png. Give it one" in said
+    whole = f"---\nurl: https://example.org/oats\n---\n{text}"
+    assert desk.run("article", "add", desk.write("oats.md", whole)).stderr == ""
 
 
 def test_a_schedule_that_is_none(desk: Home) -> None:

@@ -135,11 +135,17 @@ def test_without_the_setting_nothing_inside_is_asked(home: Home, site: Website) 
     for host in ("127.0.0.1", "localhost", "[::1]", "0x7f000001", "[::ffff:127.0.0.1]",
                  "169.254.169.254", "10.0.0.1", "192.168.0.1"):  # fmt: skip
         url = f"http://{host}:{port}/feed"
-        assert "not on the public internet" in add(home, url, code=1)
-        assert "not on the public internet" in home.run("article", "add", url, code=1).stderr
+        for said in (add(home, url, code=1), home.run("article", "add", url, code=1).stderr):
+            assert "not on the public internet, and the setting fetch_networks does not" in said
     assert site.asked == []
     for url in ("file:///etc/passwd", "ftp://a.example/feed", "http://u:p@a.example/"):
         assert "address" in add(home, url, code=1)
+
+
+def test_the_case_of_a_scheme_is_no_matter(house: Home, site: Website) -> None:
+    """HTTP://… is an address, and no file of that name."""
+    url = site.put("/page", "<title>The page</title>", "text/html")
+    assert "The page" in house.run("article", "add", url.replace("http://", "HTTP://")).stdout
 
 
 def test_a_redirect_does_not_lead_inside(home: Home, site: Website) -> None:

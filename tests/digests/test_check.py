@@ -147,6 +147,7 @@ CASES: list[tuple[str, Callable[[], Built]]] = [
     ("table-head", lambda: with_html("<table><tr><td>1</td></tr></table>")),
     ("heading-missing", lambda: html(("<h1 ", "<p "), ("</h1>", "</p>"))),
     ("link-without-words", lambda: with_html('<a href="https://example.org/"> &nbsp; </a>')),
+    ("link-signs", lambda: with_html('<a href="https://example.org/">→</a>')),
     ("link-vague", lambda: with_html('<a href="https://example.org/">Click here</a>')),
     ("text-small", lambda: with_html('<p style="font-size: 11px">Small print</p>')),
     ("contrast-low", lambda: with_html('<p style="color: #888888">Pale words</p>')),
@@ -173,8 +174,8 @@ def test_each_rule_finds_what_it_is_for(name: str, broken: Callable[[], Built]) 
 
 
 def test_every_rule_is_tried() -> None:
-    """There is a letter for each rule; those about what the web says have tests of their own."""
-    of_the_web = {"link-dead", "link-failing"}
+    """There is a letter for each rule; those about what others say have tests of their own."""
+    of_the_web = {"link-dead", "link-failing", "placeholder-foreign"}
     tried = {name for name, _ in CASES} | {rule.name for rule in features.rules()} | of_the_web
     assert tried == set(rules())
 
@@ -314,6 +315,30 @@ def test_honest_subjects_pass(subject: str) -> None:
 def test_fake_answers_in_many_languages(sign: str) -> None:
     """English, German, French and Scandinavian signs of an answer or of a forwarded mail."""
     assert "subject-fake-reply" in names(with_subject(f"{sign} The wood in March"))
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Re:Sale now",
+        "FW:x sale",
+        "Re：Sale",
+        "回复：特价",
+        "\u200bRe: Sale",
+        "Re^2: Sale",
+        "RE:sale",
+        "Re:",
+    ],
+)
+def test_fake_answers_without_a_blank(subject: str) -> None:
+    """Nor does another colon, or something unseen before it, hide one."""
+    assert "subject-fake-reply" in names(with_subject(subject))
+
+
+@pytest.mark.parametrize("subject", ["I: Robot and me", "R: statistics", "Re:volution", "Reply: a"])
+def test_what_is_no_answer(subject: str) -> None:
+    """A single letter or a word that begins like a sign may begin a title."""
+    assert "subject-fake-reply" not in names(with_subject(subject))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_a_feeds_articles_pass(
             for theme in of_files("en").themes():
                 frozen = preview.frozen(session, digest, base_url=settings.base_url, theme=theme)
                 raw = specimen.mail(digest, frozen, Origin.of(settings), now=now)
-                facts = check.Facts.of(publication, settings.base_url)
+                facts = check.Facts.of(digest, settings.base_url)
                 found = {each.rule.name for each in check.check(check.read(raw), facts)}
                 # What the site did: pictures without a size, in a format that Gmail lacks.
                 assert found <= {"picture-size", "image-svg", "preheader-missing"}

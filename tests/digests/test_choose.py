@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import Engine
@@ -146,6 +146,23 @@ def test_what_a_feed_had_when_it_was_added(desk: Desk) -> None:
     assert len(desk.find()) == 5
     found = desk.find(since=desk.now - DAY, published_since=desk.now - 2 * DAY)
     assert set(found) == {"Fresh", "Later"}
+
+
+@pytest.mark.parametrize("hours", [0, 2, -5, 5.5])
+def test_dated_by_the_day_alone(desk: Desk, hours: float) -> None:
+    """Its midnight lies before the moment, by its author's clock: of that day it is new."""
+    zone = timezone(timedelta(hours=hours))
+    midnight = desk.now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    assert midnight < desk.now
+    feed = desk.feed("blog", desk.now)
+    for title, published in (
+        ("Day", midnight),
+        ("Before", midnight - DAY),
+        ("Earlier", desk.now - timedelta(minutes=1)),
+    ):
+        desk.brings(feed, title, at=desk.now, published=published)
+    assert desk.find(since=desk.now) == ["Day"]
+    assert desk.find(since=desk.now - DAY, published_since=desk.now) == ["Day"]
 
 
 def test_by_tag_and_by_feed(desk: Desk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, select
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from newsletter import store
 from newsletter.digests import approve, articles, compose, feeds
+from newsletter.digests.feeds import dates
 from newsletter.digests.feeds.document import Reading
 from newsletter.digests.feeds.entry import Channel, Entry
 from newsletter.digests.reading import ArticleInput
@@ -19,6 +20,7 @@ from newsletter.errors import NotFound, WrongState
 from newsletter.store import Article, ArticleOrigin, BodyFormat, Feed, FeedArticle
 
 EVERY = timedelta(hours=1)
+LONG_AGO = datetime(1990, 1, 1, tzinfo=UTC)
 URL = "https://site.example/feed.xml"
 MakePublication = Callable[..., store.Publication]
 
@@ -161,6 +163,32 @@ def test_a_page_does_not_take_the_place_of_own_words(engine: Engine, now: dateti
         assert articles.save(session, replace(own, body="More."), now=now)[1] == "updated"
 
 
+def test_a_page_leaves_the_text_that_a_feed_brought(
+    engine: Engine, take: Callable[..., feeds.Tally], now: datetime
+) -> None:
+    """It is a teaser: what it says counts, and what it does not say stays as the feed said it."""
+    picture = {"image": "https://site.example/p.jpg", "image_alt": "A mill", "tags": ("a",)}
+    take(entry(1, author="Ada", **picture))
+    page = ArticleInput(
+        title="From the page",
+        body="",
+        url="https://site.example/1",
+        summary="Short.",
+        image="https://site.example/other.jpg",
+        body_format=BodyFormat.HTML,
+        origin=ArticleOrigin.PAGE,
+    )
+    with store.transaction(engine) as session:
+        assert articles.save(session, page, now=now)[1] == "updated"
+        assert articles.save(session, page, now=now)[1] == "same"
+    row = kept(engine)["From the page"]
+    assert (row.body, row.summary, row.author, row.tags) == (
+        "<p>Text 1.</p>", "Short.", "Ada", ["a"]
+    )  # fmt: skip
+    assert (row.image, row.image_alt) == ("https://site.example/other.jpg", None)
+    assert take(entry(1)) == feeds.Tally(same=1)
+
+
 def test_what_an_operator_removed_stays_away(
     engine: Engine, take: Callable[..., feeds.Tally]
 ) -> None:
@@ -170,6 +198,71 @@ def test_what_an_operator_removed_stays_away(
         articles.remove(session, kept(engine)["Title 1"].id)
     assert take(entry(1, title="Edited"), entry(2)) == feeds.Tally(removed=1, same=1)
     assert set(kept(engine)) == {"Title 2"}
+
+
+@pytest.mark.parametrize("moved", ["https://site.example/1/", "https://www.site.example/1"])
+@pytest.mark.parametrize("guid", ["id-1", "http://site.example/1", "{moved}"])
+def test_a_site_that_moves(
+    engine: Engine, take: Callable[..., feeds.Tally], moved: str, guid: str
+) -> None:
+    """From http to https, or to www. and back: its articles are the same, by id and by address."""
+    before = replace(entry(1, url="http://site.example/1"), guid="http://site.example/1")
+    after = replace(entry(1, url=moved), guid=guid.format(moved=moved))
+    assert take(before) == feeds.Tally(new=1)
+    assert take(after) == feeds.Tally(updated=1)
+    assert take(after) == feeds.Tally(same=1)
+    assert kept(engine)["Title 1"].url == moved
+    with store.transaction(engine) as session:
+        articles.remove(session, kept(engine)["Title 1"].id)
+    assert take(after) == feeds.Tally(removed=1)
+    assert take(before) == feeds.Tally(removed=1)
+
+
+@pytest.mark.parametrize("other", ["https://site.example/1?a=2", "https://site.example/1#a"])
+def test_two_addresses_on_one_host(
+    engine: Engine, take: Callable[..., feeds.Tally], other: str
+) -> None:
+    """What is not the same place is another article."""
+    assert take(entry(1), entry(2, url=other)) == feeds.Tally(new=2)
+    assert len(kept(engine)) == 2
+
+
+def test_when_a_feed_had_it_first(
+    engine: Engine, take: Callable[..., feeds.Tally], feed_id: int, now: datetime
+) -> None:
+    """Under another id, then too; what is dated long before its last news was there before."""
+    take(entry(1))
+    with store.transaction(engine) as session:
+        feed = feeds.find(session, feed_id)
+        later = now + timedelta(days=60)
+        came = [
+            replace(entry(1), guid="new-id"),
+            entry(2, published=now - timedelta(days=20)),
+            entry(3, published=now - timedelta(days=3)),
+            entry(4),
+        ]
+        feeds.take(session, feed, answer(*came), now=later, every=EVERY)
+        session.flush()
+        rows = session.execute(select(FeedArticle.guid, FeedArticle.created_at)).all()
+    hour = now + EVERY
+    assert {row[0]: row[1] for row in rows} == {
+        "id-1": hour, "new-id": hour, "id-2": LONG_AGO, "id-3": later, "id-4": later
+    }  # fmt: skip
+
+
+def test_the_feed_of_the_site_comes_first(
+    engine: Engine, take: Callable[..., feeds.Tally], now: datetime
+) -> None:
+    """A feed that brings another site's address before that site's own feed does not keep it."""
+    with store.transaction(engine) as session:
+        publication = session.scalars(select(store.Publication)).one()
+        foreign = feeds.add(session, publication, "https://other.example/feed", now=now).id
+        third = feeds.add(session, publication, "https://third.example/feed", now=now).id
+    assert take(entry(1, title="Foreign"), into=foreign) == feeds.Tally(new=1)
+    assert take(entry(1, title="Third"), into=third) == feeds.Tally(same=1)
+    assert take(entry(1, title="Own")) == feeds.Tally(updated=1)
+    assert take(entry(1, title="Foreign"), into=foreign) == feeds.Tally(same=1)
+    assert set(kept(engine)) == {"Own"}
 
 
 def test_two_feeds_with_one_article(
@@ -226,6 +319,36 @@ def test_an_address_that_another_article_took(
         "One": "https://site.example/1",
         "Two": "https://site.example/2",
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "day"),
+    [
+        ("Tue, 14 Jul 2026 00:30:00 +0200", "2026-07-14"),
+        ("Tue, 14 Jul 2026 23:30:00 -0800", "2026-07-14"),
+        ("2026-07-14T00:30:00Z", "2026-07-14"),
+        ("2026-07-14", "2026-07-14"),
+    ],
+)
+def test_the_day_is_its_authors(engine: Engine, feed_id: int, said: str, day: str) -> None:
+    """Somewhere it is another day already, or still: the letter shows the one that was written."""
+    published = dates.read(said)
+    assert published is not None
+    later = published + timedelta(days=3)
+    with store.transaction(engine) as session:
+        feed = feeds.find(session, feed_id)
+        tally = feeds.take(
+            session, feed, answer(entry(1, published=published)), now=later, every=EVERY
+        )
+        assert tally == feeds.Tally(new=1)
+    (row,) = kept(engine).values()
+    assert row.published_at == published
+    with store.transaction(engine) as session:
+        feed = feeds.find(session, feed_id)
+        digest = compose.new(session, feed.publication, article_ids=[row.id], now=later)
+        assert compose.content(session, digest).pieces[0].published == day
+        again = answer(entry(1, published=published))
+        assert feeds.take(session, feed, again, now=later, every=EVERY) == feeds.Tally(same=1)
 
 
 def test_a_date_in_the_future(

@@ -385,3 +385,33 @@ def test_a_page_names_its_feeds(head: str, found: list[str]) -> None:
     """Where a browser would find them."""
     page = f"<!doctype html><html><head>{head}</head><body></body></html>".encode()
     assert feeds.discover(page, "text/html", url="https://site.example/") == found
+
+
+@pytest.mark.parametrize(
+    ("said", "moment"),
+    [
+        ("Sun Mar 1 08:00:00 UTC 2026", "2026-03-01T08:00+00:00"),
+        ("Sun Mar  1 08:00:00 2026", "2026-03-01T08:00+00:00"),
+        ("Sun Mar 1 08:00:00 CEST 2026", "2026-03-01T08:00+02:00"),
+        ("Mar 1 08:00 -0500 2026", "2026-03-01T08:00-05:00"),
+    ],
+)
+def test_dates_with_the_year_at_their_end(said: str, moment: str) -> None:
+    """As the command date and C's asctime write them."""
+    found = dates.read(said)
+    assert (found and found.isoformat(timespec="minutes")) == moment
+
+
+@pytest.mark.parametrize(
+    ("said", "author"),
+    [
+        ("&lt;b&gt;Ada&lt;/b&gt;", "Ada"),
+        ("ada@example.org (Ada Byron)", "Ada Byron"),
+        ("Ada &lt;ada@example.org&gt;", "Ada"),
+        ("&lt;a href='mailto:ada@example.org'&gt;Ada&lt;/a&gt;", "Ada"),
+    ],
+)
+def test_names_of_authors(said: str, author: str) -> None:
+    """Without tags and without mail addresses, which are nobody's to pass on."""
+    found = one(f"<title>x</title><author>{said}</author><description>x</description>")
+    assert found.author == author

@@ -171,3 +171,21 @@ def test_any_page_is_a_teaser_or_a_fault(text: str) -> None:
             continue
         assert found.title
         assert found.body == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "kept"),
+    [
+        ("/", "https://notes.example/a", "https://notes.example/a"),
+        ("https://notes.example", "https://notes.example/?p=2", "https://notes.example/?p=2"),
+        ("/?lang=en", "https://notes.example/a", "https://notes.example/?lang=en"),
+        ("/b", "https://notes.example/a", "https://notes.example/b"),
+        ("https://notes.example/", "https://notes.example", "https://notes.example/"),
+    ],
+)
+@pytest.mark.parametrize(
+    "tag", ['<link rel=canonical href="{}">', '<meta property=og:url content="{}">']
+)
+def test_the_home_page_is_no_pages_own_address(tag: str, given: str, asked: str, kept: str) -> None:
+    """Where every page gives it as its own, each of them would overwrite the one before."""
+    assert read(f"<title>x</title>{tag.format(given)}", asked).url == kept

@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 from newsletter import store
 from newsletter.digests import articles, choose, compose, feeds, planning, plans
 from newsletter.digests.articles import ArticleInput
+from newsletter.digests.feeds.document import Reading
+from newsletter.digests.feeds.entry import Channel, Entry
 from newsletter.digests.planning import Done
 from newsletter.errors import BadInput, NotFound, WrongState
-from newsletter.store import Digest, Plan
+from newsletter.store import ArticleOrigin, Digest, Plan
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -565,3 +567,39 @@ def _sign_up(desk: Desk) -> None:
     with store.transaction(desk.engine) as session:
         session.connection().exec_driver_sql("SET LOCAL lock_timeout = '2s'")
         insert(session)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_site_that_calls_everything_otherwise(desk: Desk) -> None:
+    """Its old articles come with other ids and addresses: what is dated long ago is not mailed."""
+    desk.add_plan()
+
+    def look(at: datetime, *published: datetime, name: str) -> None:
+        entries = tuple(
+            Entry(
+                f"{name}-{day:%m-%d}",
+                ArticleInput(
+                    title=f"{name} {day:%m-%d}",
+                    body="x",
+                    url=f"https://{name}.example/{day:%m-%d}",
+                    published=day,
+                    origin=ArticleOrigin.FEED,
+                ),
+            )
+            for day in published
+        )
+        with store.transaction(desk.engine) as session:
+            publication = session.get_one(store.Publication, desk.publication_id)
+            for feed in feeds.all_of(session) or [
+                feeds.add(session, publication, "https://a.example/", now=at)
+            ]:
+                reading = feeds.Answer(Reading(Channel("A", None, None), entries, 0))
+                feeds.take(session, feed, reading, now=at, every=HOUR)
+
+    look(START + HOUR, START, name="old")
+    assert results(desk.work(FIRST)) == ["composed"]
+    moved, news = FIRST + 10 * WEEK, FIRST + 10 * WEEK - DAY
+    look(moved - WEEK, START, moved - WEEK, name="old")
+    look(moved, START, news, name="new")
+    desk.work(moved)
+    assert desk.digests() == [["old 03-18"], [f"new {news:%m-%d}", f"old {moved - WEEK:%m-%d}"]]

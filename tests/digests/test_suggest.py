@@ -7,6 +7,7 @@ from datetime import date
 import pytest
 
 from newsletter.digests import suggest
+from newsletter.digests.answer import is_sign
 
 
 @pytest.mark.parametrize(
@@ -52,10 +53,13 @@ def test_without_words_of_a_language_titles_stand_alone() -> None:
         ("EVERYTHING MUST GO NOW", "Everything must go now"),
         ("NASA", "NASA"),
         ("Report: it works", "Report: it works"),
-        ("R: statistics", "statistics"),
+        ("R: statistics", "R: statistics"),
+        ("I: Robot and me", "I: Robot and me"),
+        ("Re:Sale now", "Sale now"),
+        ("FW:x sale", "x sale"),
+        ("回复：特价", "特价"),
         ("Re:volution", "Re:volution"),
         ("Now!!! Really?!", "Now! Really?"),
-        ("Re:", "Re:"),
         ("100 % von A bis %(first)s", "100 % von A bis %(first)s"),
     ],
 )
@@ -63,6 +67,17 @@ def test_a_subject_plays_no_tricks(title: str, said: str) -> None:
     """No pretended answer and no shouting, as spam filters and readers dislike both."""
     assert suggest.subject([title], language="en") == said
     assert suggest.subject([title, "B"], language="en") == f"{said} and B"
+    assert not is_sign(suggest.subject([title], language="en"))
+
+
+def test_a_title_that_is_a_trick_and_nothing_else() -> None:
+    """It is in no subject."""
+    assert suggest.subject(["Re:"], language="en") == ""
+    assert suggest.subject(["Re:", "B"], language="en") == "B"
+    on = date(2026, 3, 2)
+    assert suggest.subjects(["Re:"], publication="Notes", on=on, language="en") == [
+        "Notes, March 2, 2026"
+    ]
 
 
 def test_a_long_title_is_cut_between_words() -> None:

@@ -287,8 +287,11 @@ def test_what_is_not_fit_stays_a_draft(room: Room) -> None:
     )
     outcome = room.plan().outcome or ""
     assert outcome.startswith("digest 1 stays a draft: Digest 1 is not fit")
-    assert "--force subject-fake-reply" in outcome
+    assert "newsletter digest approve 1 --force subject-fake-reply" in outcome
     assert room.plan().next_at == FIRST + WEEK
+    room.work(FIRST + WEEK)
+    waits = "digest 1 is a draft still and not sent: newsletter digest check 1"
+    assert room.plan().outcome == f"nothing new; {waits}"
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

@@ -63,7 +63,7 @@ def check(built: Built, facts: Facts, answers: Mapping[str, Answer] | None = Non
         *subject.check(built),
         *sender.check(built, facts),
         *texts.check(built),
-        *placeholders.check(built),
+        *placeholders.check(built, facts),
         *links.check(built),
         *links.check_answers(built, answers or {}),
         *pictures.check(built),

@@ -13,6 +13,7 @@ from newsletter.digests.check import styles
 from newsletter.digests.check.built import Built, Facts
 from newsletter.digests.check.document import Document, Element
 from newsletter.digests.check.finding import Finding, Part, Place, error, warning
+from newsletter.digests.wordless import is_seen
 from newsletter.i18n import is_right_to_left
 
 _SMALLEST = 14  # CSS pixels
@@ -60,6 +61,11 @@ LINK = error(
     "A link has no words: nobody can tell where it leads.",
     "Write words into it, or an alt for the picture in it.",
 )
+SIGNS = warning(
+    "link-signs",
+    "A link's words are nothing but signs, which are not read out, or say little.",
+    "Link words that name the thing.",
+)
 VAGUE = warning(
     "link-vague",
     "A link's words say nothing of where it leads.",
@@ -68,7 +74,10 @@ VAGUE = warning(
 SMALL = warning(
     "text-small", f"Text is smaller than {_SMALLEST} px.", f"Make it {_SMALLEST} px or larger."
 )
-RULES = (LANG, DIRECTION, TITLE, ALT, ALT_NAME, TABLE, TABLE_HEAD, HEADING, LINK, VAGUE, SMALL)
+RULES = (
+    *(LANG, DIRECTION, TITLE, ALT, ALT_NAME, TABLE, TABLE_HEAD, HEADING),
+    *(LINK, SIGNS, VAGUE, SMALL),
+)
 
 _LAYOUT_ROLES = {"presentation", "none"}
 _FILE_NAME = re.compile(r"(?:[\w-]+/)*[\w-]+\.(?:jpe?g|png|gif|webp|svg|avif|heic)", re.IGNORECASE)
@@ -149,8 +158,10 @@ def _link(document: Document, link: Element) -> Iterator[Finding]:
         each.attributes.get("alt", "") for each in link.walk() if each.name == "img"
     )
     told = f"{link.words} {pictures} {link.attributes.get('aria-label', '')}".strip()
-    if not any(c.isalnum() for c in told):
+    if not is_seen(told):
         yield Finding(LINK, document.at(link))
+    elif not any(c.isalnum() for c in told):
+        yield Finding(SIGNS, document.at(link, told))
     elif told.strip(" .!…→←»«>").casefold() in _VAGUE:
         yield Finding(VAGUE, document.at(link, told))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import email
 import email.policy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from functools import cached_property
 
+from newsletter.digests.check import quoted
 from newsletter.digests.check.document import Document
-from newsletter.store import Publication
+from newsletter.digests.check.quoted import Quoted
+from newsletter.store import Digest
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,30 @@ class Built:
 class Facts:
     """What a mail is measured by: its publication's own words, and where the service is.
 
-    base_url: the public address of the service, without a slash at its end.
+    base_url: the public address of the service, without a slash at its end. quoted: what looks like
+    a place to be filled in, and is none.
     """
 
     title: str
     postal_address: str
     language: str
     base_url: str
+    quoted: Quoted = field(default_factory=Quoted)
 
     @classmethod
-    def of(cls, publication: Publication, base_url: str) -> Facts:
-        """Those of `publication` as it is now."""
-        return cls(publication.title, publication.postal_address, publication.language, base_url)
+    def of(cls, digest: Digest, base_url: str) -> Facts:
+        """Those of `digest`, its publication and its articles as they are now."""
+        publication = digest.publication
+        return cls(
+            publication.title,
+            publication.postal_address,
+            publication.language,
+            base_url,
+            quoted.of(
+                (entry.article for entry in digest.entries),
+                filter(None, (digest.intro, digest.outro)),
+            ),
+        )
 
 
 def read(raw: bytes) -> Built:

@@ -12,18 +12,19 @@ from newsletter.errors import NewsletterError
 class NotFit(NewsletterError):
     """The digest has errors that nobody has said to let pass; names them and the cure.
 
-    findings: the errors that stop it.
+    findings: the errors that stop it. names: the options that let it pass. look: the message
+    without these.
     """
 
     exit_code = 8
 
     def __init__(self, digest_id: int, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
-        names = " ".join(dict.fromkeys(f"--force {each.rule.name}" for each in self.findings))
-        super().__init__(
+        self.names = " ".join(dict.fromkeys(f"--force {each.rule.name}" for each in self.findings))
+        self.look = (
             f"Digest {digest_id} is not fit to be sent. See: newsletter digest check {digest_id}\n"
-            f"To let it pass as it is: {names}"
         )
+        super().__init__(f"{self.look}To let it pass as it is: {self.names}")
 
 
 def demand(digest_id: int, findings: Iterable[Finding], forced: Collection[str] = ()) -> None:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from newsletter.digests.answer import is_sign
 from newsletter.digests.check.built import Built
 from newsletter.digests.check.document import Document
 from newsletter.digests.check.finding import Finding, Part, Place, error, excerpt, warning
@@ -47,13 +48,6 @@ PREHEADER = warning(
 )
 RULES = (EMPTY, REPLY, LONG, SHORT, CAPITALS, SIGNS, UNSEEN, NO_PREHEADER, PREHEADER)
 
-# In the languages of those who answer: English, German, Dutch, French, Spanish, Portuguese,
-# Italian, Scandinavian, Polish, Finnish.
-_REPLY = re.compile(
-    r"\s*(?:re|fwd?|aw|wg|antw|doorst|tr|rv|enc|res|rif|r|i|sv|vs|vb|odp|pd|vl)\s*"
-    r"(?:\[\d+\]|\(\d+\))?\s*:\s",
-    re.IGNORECASE,
-)
 _SIGNS = re.compile(r"[!?]{2,}|[$€£¥]{2,}|!.*!|(?:\.\s?){4,}|[*#=~_-]{4,}")
 _JOINERS = "\u200c\u200d"
 _FEWEST_CAPITALS = 8
@@ -66,7 +60,7 @@ def check(built: Built) -> Iterator[Finding]:
     if not subject:
         yield Finding(EMPTY, place)
         return
-    if _REPLY.match(f"{subject} "):
+    if is_sign(subject):
         yield Finding(REPLY, place)
     columns = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in subject)
     if columns > LONGEST:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cache
 
 from babel.dates import get_month_names
@@ -17,6 +17,11 @@ _ISO = re.compile(
 # RFC 822 §5.1, as people write it: any name of a day, any language's month, any order of these.
 _WORDED = re.compile(r"(\d{1,2})[\s.-]+([^\W\d_]{3,})[\s.,-]+(\d{4}|\d{2})\b(.*)")
 _WORDED_AMERICAN = re.compile(r"([^\W\d_]{3,})[\s.]+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})\b(.*)")
+# As the command date, and C's asctime (RFC 9110 §5.6.7), write it.
+_ASCTIME = re.compile(
+    r"(?:[^\W\d_]{2,}\.?,?\s+)?([^\W\d_]{3,})\.?\s+(\d{1,2})\s+(\d{1,2}:\d{2}(?::\d{2})?)\s*"
+    r"([^\d\s]\S*)?\s+(\d{4})\s*\Z"
+)
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*([AaPp]\.?[Mm]\.?)?\s*(.*)")
 _OFFSET = re.compile(r"(?:GMT|UTC)?\s*([+-])(\d{2}):?(\d{2})?")
 # RFC 822 §5.1, and those of Europe; hours.
@@ -29,13 +34,12 @@ _LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt", "pl", "sv", "da", "nb", 
 
 
 def read(text: str) -> datetime | None:
-    """The moment that `text` names, in UTC; None when it names none that can be.
+    """The moment that `text` names, in the zone that it names; None when it names none that can be.
 
     A date without a time is its midnight, a time without a zone is meant in UTC.
     """
     text = " ".join(text[:_LONGEST].split())
-    moment = _iso(text) or _worded(text)
-    return moment.astimezone(UTC) if moment else None
+    return _iso(text) or _worded(text)
 
 
 def _iso(text: str) -> datetime | None:
@@ -47,8 +51,10 @@ def _iso(text: str) -> datetime | None:
 
 
 def _worded(text: str) -> datetime | None:
-    found = _WORDED.search(text)
-    if found:
+    if asctime := _ASCTIME.match(text):
+        name, day, clock_told, zone, year = asctime.groups()
+        rest = f" {clock_told} {zone or ''}"
+    elif found := _WORDED.search(text):
         day, name, year, rest = found.groups()
     elif american := _WORDED_AMERICAN.search(text):
         name, day, year, rest = american.groups()

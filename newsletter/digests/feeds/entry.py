@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
 from newsletter.digests import markup, rawhtml, summary
@@ -206,7 +206,8 @@ def _as_text(value: str) -> str:
 def _guid(raw: Raw, article: ArticleInput) -> str:
     given = _one_line(raw.guid)
     if not given:
-        told = f"{article.title}\n{article.published}\n{article.body}"
+        published = article.published.astimezone(UTC) if article.published else None
+        told = f"{article.title}\n{published}\n{article.body}"
         given = article.url or f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
     if len(given) <= MAX_GUID:
         return given
@@ -217,8 +218,8 @@ def _authors(names: Iterable[str]) -> str | None:
     """The names without mail addresses, which are nobody's to pass on."""
     found = []
     for name in names:
-        known = _ADDRESS.sub(" ", name[:200]).strip(" ()<>,;\t\n")
-        if known := _one_line(rawhtml.words(known)):
+        known = rawhtml.words(_ADDRESS.sub(" ", _FORMATTING.sub("", name[:200])))
+        if known := _one_line(known).strip(" ()<>,;"):
             found.append(known)
     return _line(", ".join(dict.fromkeys(found)), LONGEST["author"])
 

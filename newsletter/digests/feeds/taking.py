@@ -1,8 +1,10 @@
 """What a feed says becomes articles that are kept: new ones, and changes in those that follow it.
 
-An article is known by its id in the feed, and else by its url. One that an operator wrote, that
-follows another feed, or that stands in an approved digest stays as it is; one that an operator
-removed stays away.
+An article is known by its id in the feed, and else by its url; http or https, www. or not are no
+difference. One that an operator wrote, that follows another feed, or that stands in an approved
+digest stays as it is, and of several feeds it follows the one on its own host, else the first; one
+that an operator removed stays away. What comes anew, but is dated long before the feed's last news,
+was there before: the feed only calls it otherwise now.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from newsletter.digests import articles
+from newsletter.digests.feeds import place as places
 from newsletter.digests.feeds.entry import Entry
 from newsletter.digests.feeds.keeping import Answer
 from newsletter.store import (
@@ -32,8 +35,13 @@ from newsletter.store import (
 
 # What is dated later is not from the future: its date is wrong.
 _AHEAD = timedelta(days=1)
+# Some are dated when their author began them.
+_LATE = timedelta(days=14)
+# When a feed had what it has had for longer than anybody knows: new to no digest.
+_LONG_AGO = datetime(1990, 1, 1, tzinfo=UTC)
 _FROZEN = (DigestState.APPROVED, DigestState.SENDING, DigestState.PAUSED, DigestState.SENT)
 
+Row = TypeVar("Row")
 Outcome = Literal["new", "updated", "same", "frozen", "removed"]
 
 
@@ -106,11 +114,7 @@ class _Taking:
         # The oldest first, as most feeds have the newest on top: later numbers are later articles.
         self.entries = [_dated(entry, now) for entry in reversed(list(entries))]
         self.now = now
-        guids = [entry.guid for entry in self.entries]
-        of_feed = select(FeedArticle).where(
-            FeedArticle.feed_id == feed.id, FeedArticle.guid.in_(guids)
-        )
-        self.known = {row.guid: row for row in session.scalars(of_feed)}
+        self.known = self._known()
         self.by_url = self._by_url()
         self.frozen = self._frozen()
 
@@ -118,19 +122,36 @@ class _Taking:
         return Counter(self.one(entry) for entry in self.entries)
 
     def one(self, entry: Entry) -> Outcome:
-        place = self.known.get(entry.guid)
+        place = _of_place(self.known, entry.guid)
         if place is not None and place.article_id is None:
             return "removed"
-        row = self.by_id(place) or self.by_url.get(entry.article.url or "")
+        row = self.by_id(place) or _of_place(self.by_url, entry.article.url)
         outcome: Outcome = "same"
         if row is None:
             row, outcome = self.insert(entry)
         if place is None:
-            self.known[entry.guid] = FeedArticle(
-                feed_id=self.feed.id, guid=entry.guid, article_id=row.id, created_at=self.now
+            place = FeedArticle(
+                feed_id=self.feed.id,
+                guid=entry.guid,
+                article_id=row.id,
+                created_at=self.came_at(row, entry),
             )
-            self.session.add(self.known[entry.guid])
+            self.session.add(place)
+            _put(self.known, entry.guid, place)
         return self.update(row, entry) if outcome == "same" else outcome
+
+    def came_at(self, row: Article, entry: Entry) -> datetime:
+        """When the feed had it first."""
+        of_row = select(func.min(FeedArticle.created_at)).where(
+            FeedArticle.feed_id == self.feed.id, FeedArticle.article_id == row.id
+        )
+        before = self.session.scalar(of_row)
+        if before is not None:
+            return before
+        published, last = entry.article.published, self.feed.changed_at
+        if published is not None and last is not None and published < last - _LATE:
+            return _LONG_AGO
+        return self.now
 
     def by_id(self, place: FeedArticle | None) -> Article | None:
         return self.session.get(Article, place.article_id) if place else None
@@ -148,16 +169,15 @@ class _Taking:
                 raise
             return known, "same"
         if row.url:
-            self.by_url[row.url] = row
+            _put(self.by_url, row.url, row)
         return row, "new"
 
     def update(self, row: Article, entry: Entry) -> Outcome:
-        follows = row.origin == ArticleOrigin.FEED and row.feed_id in (None, self.feed.id)
-        if not follows:
+        if row.origin != ArticleOrigin.FEED or not self.may_change(row):
             return "same"
         row.feed_id = self.feed.id
         said = entry.article
-        if said.url != row.url and said.url in self.by_url:
+        if said.url != row.url and said.url in self.by_url and self.by_url[said.url] is not row:
             # It took over the address of another article; two cannot have it.
             said = replace(said, url=row.url)
         if not articles.changes(row, said):
@@ -167,13 +187,40 @@ class _Taking:
         articles.write(row, said)
         row.updated_at = self.now
         if row.url:
-            self.by_url[row.url] = row
+            _put(self.by_url, row.url, row)
         return "updated"
+
+    def may_change(self, row: Article) -> bool:
+        """Whether the article follows this feed: the first that brought it, but before that the one
+        on the host where it stands.
+        """
+        if row.feed_id in (None, self.feed.id):
+            return True
+        host = places.host(row.url)
+        other = self.session.get(Feed, row.feed_id)
+        is_at_home = bool(host) and places.host(self.feed.url) == host
+        return other is None or (is_at_home and places.host(other.url) != host)
 
     def _by_url(self) -> dict[str, Article]:
         urls = [entry.article.url for entry in self.entries if entry.article.url]
-        found = self.session.scalars(select(Article).where(Article.url.in_(urls)))
-        return {row.url: row for row in found if row.url}
+        wanted = [each for url in urls for each in places.spellings(url)]
+        query = select(Article).where(Article.url.in_(wanted)).order_by(Article.id)
+        found: dict[str, Article] = {}
+        for row in self.session.scalars(query):
+            _put(found, row.url or "", row)
+        return found
+
+    def _known(self) -> dict[str, FeedArticle]:
+        wanted = [each for entry in self.entries for each in places.spellings(entry.guid)]
+        query = (
+            select(FeedArticle)
+            .where(FeedArticle.feed_id == self.feed.id, FeedArticle.guid.in_(wanted))
+            .order_by(FeedArticle.created_at, FeedArticle.guid)
+        )
+        found: dict[str, FeedArticle] = {}
+        for row in self.session.scalars(query):
+            _put(found, row.guid, row)
+        return found
 
     def _frozen(self) -> set[int]:
         """Which of the articles stand in a digest that was approved and not cancelled."""
@@ -185,6 +232,17 @@ class _Taking:
             .where(DigestArticle.article_id.in_(candidates - {None}), Digest.state.in_(_FROZEN))
         )
         return set(self.session.scalars(query))
+
+
+def _put(rows: dict[str, Row], address: str, row: Row) -> None:
+    """Let `row` be found by its address, and by others of the same place if no other row is."""
+    rows[address] = row
+    rows.setdefault(places.key(address), row)
+
+
+def _of_place(rows: dict[str, Row], address: str | None) -> Row | None:
+    """The row with this address, or else with one of the same place."""
+    return rows.get(address or "") or rows.get(places.key(address or ""))
 
 
 def _dated(entry: Entry, now: datetime) -> Entry:

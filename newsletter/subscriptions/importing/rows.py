@@ -105,9 +105,9 @@ def _moment(text: str, now: datetime) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise BadInput(f"confirmed_at is not an ISO 8601 time: {text!r}") from error
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     if moment > now:
         raise BadInput(f"confirmed_at lies in the future: {text!r}")
     return moment
