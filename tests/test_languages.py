@@ -54,6 +54,7 @@ OPERATORS = (
     "digests/check/*.py",
     "web/preview*.py",
     "digests/markdown.py",
+    "digests/planning.py",
     "consent/checkpoint.py",
     "consent/receipt/verify_receipt.py",
     "sending/write.py",
