@@ -341,6 +341,10 @@ def test_the_switches(
     """Dark and light, phone and desktop, pictures or their words, and each theme, by a click."""
     page.goto(shown_at(draft(SWIFTS)))
     light = inside(page).evaluate(GROUND)
+    for width in (1100, 700, 1280):  # a label stands beside its switch, wherever lines break
+        page.set_viewport_size({"width": width, "height": 800})
+        label, switch = page.locator(".labelled > *").all()
+        assert abs(label.bounding_box()["y"] - switch.bounding_box()["y"]) < 20
     assert page.locator("iframe").bounding_box()["width"] == 1280
     page.get_by_role("link", name="Dark").click()
     dark = inside(page).evaluate(GROUND)
