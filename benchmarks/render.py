@@ -112,7 +112,7 @@ class Desk:
             note = checkpoint.newest(session)
             frozen = preview.frozen(session, digest, base_url=BASE, checkpoint=note)
             raw = specimen.mail(digest, frozen, ORIGIN, now=NOW)
-            facts = check.Facts.of(digest.publication, BASE)
+            facts = check.Facts.of(digest, BASE)
             with timed(times, "check_rules_alone_ms"):
                 built = check.read(raw)
                 findings = check.check(built, facts)

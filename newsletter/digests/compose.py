@@ -25,6 +25,8 @@ __all__ = [
     "suggested_subjects",
 ]
 
+# Characters of an article that a letter can hold without being cut.
+_WHOLE_MOST = 50_000
 MAX_SUBJECT = 200
 MAX_PREHEADER = 200
 
@@ -202,7 +204,8 @@ def _arrange(
 def _is_full(entry: DigestArticle, length: str, *, single: bool) -> bool:
     length = entry.length or length
     if length == "auto":
-        return single or entry.article.url is None
+        fits = len(entry.article.body) <= _WHOLE_MOST
+        return (single and fits) or entry.article.url is None
     return length == "full"
 
 

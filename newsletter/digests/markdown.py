@@ -20,14 +20,14 @@ from markdown_it.token import Token
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 
-from newsletter.digests import plaintext, rawhtml
+from newsletter.digests import limits, plaintext, rawhtml
 from newsletter.errors import BadInput
 
 MAX_SIZE = 512 * 1024  # characters; a book chapter has 50,000
 # Parsing costs time by the mark, not by the letter. Prose has one mark in thirty characters and one
 # link in a few hundred, so that these are no limits for what a person writes.
 MAX_MARKS = 30_000
-MAX_LINKS = 3_000
+MAX_LINKS = limits.MAX_LINKS
 # Lists in lists count two levels each. For each open bracket the parser reads on until it met that
 # many more, mark by mark: this bounds what 3,000 brackets without an end cost.
 MAX_NESTING = 30
@@ -76,6 +76,7 @@ def html(source: str, *, base_url: str | None) -> str:
             "that are not closed in the order in which they were opened.",
             "body",
         )
+    limits.check_markup(rendered)
     return rawhtml.clean(rendered, own=base_url).strip()
 
 
@@ -165,6 +166,8 @@ def _tokens(source: str, env: dict[str, Any]) -> list[Token]:
         or len(_DECLARATION.findall(source)) > _MAX_DECLARATIONS
     ):
         raise BadInput(_TOO_DENSE, "body")
+    source = limits.without_towers(source)
+    limits.check_tables(source)
     tokens = _parser().parse(source, env)
     if len(tokens) + sum(len(token.children or ()) for token in tokens) > _MAX_TOKENS:
         raise BadInput(_TOO_DENSE, "body")
@@ -243,10 +246,7 @@ def _link_bare(token: Token) -> list[Token]:
     parts: list[Token] = []
     end = 0
     for found in _BARE_ADDRESS.finditer(token.content):
-        address = found[0].rstrip(_PUNCTUATION)
-        # "(see https://example.org/a)": the bracket closes the one outside.
-        while address.endswith(")") and address.count(")") > address.count("("):
-            address = address[:-1].rstrip(_PUNCTUATION)
+        address = _without_end(found[0])
         href = rawhtml.absolute(_parser().normalizeLink(address), None)
         if href is None:
             continue
@@ -258,6 +258,17 @@ def _link_bare(token: Token) -> list[Token]:
     if not parts:
         return [token]
     return [*parts, _text(token.content[end:])]
+
+
+def _without_end(address: str) -> str:
+    """`address` without what belongs to the sentence around it."""
+    end = len(address)
+    # "(see https://example.org/a)": the bracket closes the one outside.
+    closing = address.count(")") - address.count("(")
+    while end and (address[end - 1] in _PUNCTUATION or (address[end - 1] == ")" and closing > 0)):
+        end -= 1
+        closing -= address[end] == ")"
+    return address[:end]
 
 
 def _text(content: str) -> Token:

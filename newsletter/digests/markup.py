@@ -10,13 +10,13 @@ from __future__ import annotations
 import html as entities
 import re
 
-from newsletter.digests import plaintext, rawhtml, summary
+from newsletter.digests import limits, plaintext, rawhtml, summary
 from newsletter.digests.blocks import blocks
 from newsletter.errors import BadInput
 
 MAX_SIZE = 512 * 1024  # characters
 # An article of 10,000 words with a link in every sentence has about 3,000.
-MAX_TAGS = 20_000
+MAX_TAGS = 12_000
 # Some write every letter that is not ASCII as &#1078;.
 MAX_REFERENCES = 100_000
 # nh3 is quadratic in the depth of nesting, and cannot be interrupted. Page builders nest thirty.
@@ -41,6 +41,7 @@ def clean(source: str, *, base_url: str | None) -> str:
     tidied = rawhtml.tidy(source.replace("\0", ""), base_url)
     if tidied.count("<") > MAX_TAGS or tidied.count("&") > MAX_REFERENCES:
         raise BadInput("The text has more markup than an article needs.", "body")
+    limits.check_markup(tidied)
     cleaned = _html(tidied, base_url)
     # Twice: what held nothing but an empty paragraph is empty then.
     cleaned = _EMPTY.sub("", _EMPTY.sub("", cleaned))

@@ -17,6 +17,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import nh3
 
+from newsletter.digests.limits import without_towers
 from newsletter.digests.wordless import mended
 
 # Headings start at h3: the letter's title is its h1, an article's title its h2.
@@ -302,7 +303,7 @@ def clean(markup: str, *, own: str | None = None) -> str:
             tag_attribute_values=VALUES,
         )
         if cleaned == markup:
-            return mended(cleaned, own=own)
+            return mended(without_towers(cleaned), own=own)
         markup = cleaned
     return f"<p>{html.escape(words(markup))}</p>"
 

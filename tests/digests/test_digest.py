@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -77,6 +78,8 @@ def test_content(engine: Engine, now: datetime, make_publication: MakePublicatio
     ("length", "inputs", "full"),
     [
         ("auto", [SWIFTS], [True]),
+        ("auto", [replace(SWIFTS, body="word " * 11_000)], [False]),
+        ("full", [replace(SWIFTS, body="word " * 11_000)], [True]),
         ("auto", [SWIFTS, BREAD], [False, True]),
         ("full", [SWIFTS, BREAD], [True, True]),
         ("teaser", [SWIFTS], [False]),
@@ -91,7 +94,7 @@ def test_how_much_of_an_article_is_shown(
     inputs: list[ArticleInput],
     full: list[bool],
 ) -> None:
-    """auto shows all of a single article, and of one that can be read nowhere else."""
+    """auto shows all of a single article that a letter can hold, and of one without a url."""
     with store.transaction(engine) as session:
         digest = draft(session, make_publication(session), now, *inputs, length=length)
         pieces = compose.content(session, digest).pieces

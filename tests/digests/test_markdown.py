@@ -112,7 +112,7 @@ def test_nothing_active_survives(source: str) -> None:
             assert name in rawhtml.TAGS
             assert set(attributes) <= rawhtml.EVERYWHERE | rawhtml.ATTRIBUTES.get(name, set())
             for key in ("href", "src"):
-                assert re.match(r"(https?|mailto):", attributes.get(key, "https:"))
+                assert re.match(r"(https?|mailto|tel):", attributes.get(key, "https:"))
 
 
 PIECES = [
@@ -150,8 +150,9 @@ def test_clean_html_is_clean_already(source: str) -> None:
         cleaned,
         tags=rawhtml.TAGS,
         attributes={"*": rawhtml.EVERYWHERE, **rawhtml.ATTRIBUTES},
-        url_schemes={"http", "https", "mailto"},
+        url_schemes=rawhtml.SCHEMES,
         link_rel=None,
+        tag_attribute_values=rawhtml.VALUES,
     )
     assert again.strip() == cleaned
     assert "<script" not in cleaned.lower()
@@ -176,10 +177,16 @@ def test_clean_html_is_clean_already(source: str) -> None:
         "[a]: https://a.example/" + "u" * 1900 + "\n\n" + "[a]" * 2_900,
         "https://a.example/" + ")" * 29_000,
         "x" * markdown.MAX_SIZE,
+        "https://a.b/" + ")" * 29_000,
+        "https://a.b/" + ")." * 14_000,
+        "\n".join("|".join([each] * 7_000) for each in "a-b"),
+        "|".join("a" * 90) + "\n" + "|".join("-" * 90) + "\n" + "b|c\n" * 9_000,
+        "> " + "|".join("a" * 90) + "\n> " + "|".join("-" * 90) + "\n" + "> b|c\n" * 9_000,
+        "a" + "\u0301" * 250_000,
         "<a" + " b" * 200_000,
         "\n" * 29_000,
     ],
-    ids=range(18),
+    ids=range(24),
 )
 def test_no_article_takes_long(source: str) -> None:
     """A hostile article is rendered or refused within a second of computing, never worked on."""
@@ -340,3 +347,39 @@ def test_the_opening(source: str, limit: int, expected: str) -> None:
 def test_a_summary_is_made_of_paragraphs(source: str, opening: str) -> None:
     """Quotes, lists and notes are for want of anything else."""
     assert markdown.opening(source) == opening
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("\n".join("|".join([each] * 101) for each in "a-b"), "more than 100 columns"),
+        ("|".join("a" * 90) + "\n" + "|".join("-" * 90) + "\n" + "b|c\n" * 170, "15,000 cells"),
+    ],
+)
+def test_a_table_that_is_none(source: str, said: str) -> None:
+    """It is told what is too much of it, before it costs anything."""
+    with pytest.raises(BadInput, match=said):
+        html(source)
+
+
+def test_a_large_table() -> None:
+    """A hundred rows of twenty columns are one; and a line of bars is none."""
+    row = "|".join("a" * 20)
+    table = f"{row}\n{'|'.join('-' * 20)}\n" + f"{row}\n" * 100
+    assert html(table).count("<td>") == 2_000
+    assert "||" in html("a " + "|" * 300)
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [
+        ("(see https://a.b/c)", "https://a.b/c"),
+        ("https://a.b/c_(d)", "https://a.b/c_(d)"),
+        ("(https://a.b/c_(d)).", "https://a.b/c_(d)"),
+        ("https://a.b/c.).)", "https://a.b/c"),
+        ("https://a.b/c(.", "https://a.b/c("),
+    ],
+)
+def test_where_a_bare_address_ends(source: str, address: str) -> None:
+    """Before the sentence's own signs, and before a bracket that closes one outside."""
+    assert f'<a href="{address}">{address}</a>' in html(source)

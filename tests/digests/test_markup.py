@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.digests import body, markup, rawhtml
+from newsletter.digests import body, markdown, markup, rawhtml
 from newsletter.digests.compose import content
 from newsletter.errors import BadInput
 from newsletter.store import Article, BodyFormat, Digest, DigestArticle, Publication
@@ -163,6 +163,10 @@ LONG = {
     "line ends": "<br>" * 19_900,
     "links": "<a href=https://a.example/x>y</a>" * 9_900,
     "pictures": "<img src=https://a.example/x alt=z>" * 14_000,
+    "pictures of few letters": "<img src=//a.b/c>" * 15_000,
+    "links of few letters": "<a href=//a.b>c</a>" * 9_000,
+    "a tower of accents": "<p>a" + "\u0301" * 250_000,
+    "a tower of references": "<p>a" + "&#769;" * 80_000,
     "mixed nesting": "<a><b><i><em><strong><u>" * 3_000,
     "wrong nesting": "<i><b><p></b></i>" * 3_900,
     "blank": "<p>" + " " * 500_000 + "x",
@@ -197,6 +201,30 @@ def test_what_is_too_large_is_refused() -> None:
     for source, said in (("x" * (SIZE + 1), "512 KiB"), ("<br>" * 30_000, "more markup")):
         with pytest.raises(BadInput, match=said):
             html(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("<img src=//a.b/c>" * 1001, "more than 1,000 pictures"),
+        ("<a href=//a.b/c>d</a>" * 3001, "more than 3,000 links"),
+    ],
+)
+def test_more_than_a_letter_can_show(source: str, said: str) -> None:
+    """It is told what there is too much of; one less is no fault."""
+    with pytest.raises(BadInput, match=said):
+        html(source)
+    with pytest.raises(BadInput, match=f"{said}|more markup"):
+        markdown.html(source, base_url=BASE)
+    html(source[source.index(">", 10) + 1 :].removeprefix("d</a>"))
+
+
+def test_a_tower_of_accents_is_lowered() -> None:
+    """Thirty are more than any language writes; letters and signs of any script stay."""
+    assert html("<p>a" + "\u0301" * 99 + "b</p>") == "<p>a" + "\u0301" * 30 + "b</p>"
+    assert markdown.html("a" + "\u0301" * 99, base_url=None) == "<p>a" + "\u0301" * 30 + "</p>"
+    for words in ("─" * 80, "🎉" * 50, "。" * 50, "ทั้งที่" * 20, "བསྒྲུབས" * 20, "e\u0301" * 90):
+        assert html(f"<p>{words}</p>") == f"<p>{words}</p>"
 
 
 def test_the_text_part() -> None:

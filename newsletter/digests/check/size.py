@@ -11,6 +11,8 @@ KIB = 1024
 # Gmail cuts at 102 to 105 KB, measured on the decoded HTML.
 HTML_MOST = 90 * KIB
 HTML_CUT = 100 * KIB
+# Four times what can be sent: every other check would take its time, and change nothing.
+HTML_HUGE = 400 * KIB
 STYLE_MOST = 16 * KIB
 _SHOWN = 3
 
@@ -24,6 +26,11 @@ CUT = error(
     f"The HTML part is larger than {HTML_CUT // KIB} KB: Gmail cuts its end off.",
     _SHORTEN,
 )
+HUGE = error(
+    "html-huge",
+    f"The HTML part is larger than {HTML_HUGE // KIB} KB, so that nothing else was looked at.",
+    _SHORTEN,
+)
 LATE = error(
     "unsubscribe-cut",
     f"The unsubscribe link is not within the first {HTML_CUT // KIB} KB, and Gmail cuts it off.",
@@ -34,13 +41,20 @@ STYLE = error(
     f"The style elements hold more than {STYLE_MOST // KIB} KB: Gmail drops all of them.",
     "Keep in media.css only what cannot stand in the elements: media queries and dark mode.",
 )
-RULES = (LARGE, CUT, LATE, STYLE)
+RULES = (LARGE, CUT, HUGE, LATE, STYLE)
+
+
+def is_huge(built: Built) -> bool:
+    """Whether it is so large that a look at all of it is not worth its time."""
+    return len(built.html.encode()) > HTML_HUGE
 
 
 def check(built: Built) -> Iterator[Finding]:
     """Too large, in all or in a part."""
     whole = len(built.html.encode())
     place = Place(Part.HTML)
+    if whole > HTML_HUGE:
+        yield Finding(HUGE, place)
     if whole > HTML_MOST:
         rule = CUT if whole > HTML_CUT else LARGE
         yield Finding(rule, place, f"It has {_kb(whole)}. {_largest(built)}".strip())
