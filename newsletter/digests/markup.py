@@ -16,7 +16,9 @@ from newsletter.errors import BadInput
 
 MAX_SIZE = 512 * 1024  # characters
 # An article of 10,000 words with a link in every sentence has about 3,000.
-MAX_TAGS = 12_000
+MAX_TAGS = 20_000
+# The same without those that were nested too deep: what a letter or a page would show.
+MAX_SHOWN_TAGS = 12_000
 # Some write every letter that is not ASCII as &#1078;.
 MAX_REFERENCES = 100_000
 # nh3 is quadratic in the depth of nesting, and cannot be interrupted. Page builders nest thirty.
@@ -43,6 +45,8 @@ def clean(source: str, *, base_url: str | None) -> str:
         raise BadInput("The text has more markup than an article needs.", "body")
     limits.check_markup(tidied)
     cleaned = _html(tidied, base_url)
+    if cleaned.count("<") > MAX_SHOWN_TAGS:
+        raise BadInput("The text has more markup than an article needs.", "body")
     # Twice: what held nothing but an empty paragraph is empty then.
     cleaned = _EMPTY.sub("", _EMPTY.sub("", cleaned))
     return _GAPS.sub(lambda found: found[1] or "\n", cleaned).strip()

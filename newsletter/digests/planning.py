@@ -210,10 +210,7 @@ def send_out(
             digest.send_at = now
     except NewsletterError as error:
         plan = session.get_one(Plan, digest.plan_id)
-        problem = str(error)
-        if isinstance(error, NotFit):
-            approving = f"newsletter digest approve {digest.id} {error.names}"
-            problem = f"{error.look}To let it pass as it is: {approving}"
+        problem = error.told_elsewhere if isinstance(error, NotFit) else str(error)
         others = [each for each in plans.waiting(session, plan) if each != digest.id]
         told = f"digest {digest.id} stays a draft: {problem}"
         plan.outcome = f"{told[:_LONGEST_OUTCOME]}{_and_waiting(others)}"

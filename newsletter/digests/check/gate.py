@@ -12,19 +12,21 @@ from newsletter.errors import NewsletterError
 class NotFit(NewsletterError):
     """The digest has errors that nobody has said to let pass; names them and the cure.
 
-    findings: the errors that stop it. names: the options that let it pass. look: the message
-    without these.
+    findings: the errors that stop it. told_elsewhere: the message for somebody who did not just
+    type the command that takes these options.
     """
 
     exit_code = 8
 
     def __init__(self, digest_id: int, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
-        self.names = " ".join(dict.fromkeys(f"--force {each.rule.name}" for each in self.findings))
-        self.look = (
+        names = " ".join(dict.fromkeys(f"--force {each.rule.name}" for each in self.findings))
+        told = (
             f"Digest {digest_id} is not fit to be sent. See: newsletter digest check {digest_id}\n"
+            "To let it pass as it is: "
         )
-        super().__init__(f"{self.look}To let it pass as it is: {self.names}")
+        self.told_elsewhere = f"{told}newsletter digest approve {digest_id} {names}"
+        super().__init__(f"{told}{names}")
 
 
 def demand(digest_id: int, findings: Iterable[Finding], forced: Collection[str] = ()) -> None:
