@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import cache
 
 # The most that glibc takes for a hint; see mallopt(3), M_MMAP_THRESHOLD.
 _BLOCK = 31 * 1024 * 1024
@@ -22,8 +23,9 @@ def keep_freed_memory() -> None:
     del block
 
 
+@cache
 def collect_seldom() -> None:
-    """Let Python look for circles of garbage less often.
+    """Let Python look for circles of garbage less often; a process needs it once.
 
     A batch's mails are some thousand objects, which the collector would walk through again and
     again while they wait for their turn, and never find anything: one part in twenty-five of the
