@@ -134,9 +134,11 @@ def _database_cpu(stage: Stage) -> Iterator[list[float | None]]:
         return
     with stage.opened() as engine, engine.connect() as connection:
         backend = connection.scalar(text("SELECT pg_backend_pid()"))
-    try:
-        server_pid = measure.parent_of(backend)
-    except OSError:  # it runs on another machine
+        try:
+            server_pid = measure.parent_of(backend)
+        except OSError:  # it runs on another machine
+            server_pid = None
+    if server_pid is None:
         yield found
         return
     before = measure.cpu_of(server_pid)

@@ -248,7 +248,7 @@ def test_a_service_that_is_not_there(home: Home, mail: Path) -> None:
 def test_without_url_the_mail_says_where(home: Home, mail: Path) -> None:
     """By https, and never on the reader's own network: a mail can name any host."""
     result = home.run("consent", "check-witness", mail, code=1)
-    assert "https://127.0.0.1/" in result.stderr
+    assert "https://127.0.0.1:8000/" in result.stderr
     assert "not on the public internet" in result.stderr
 
 
