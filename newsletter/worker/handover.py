@@ -330,11 +330,16 @@ class Handover:
         return None if self._job.rests() else self._offer()
 
     def _leave(self, offered: Iterable[Offer]) -> None:
-        """Close the connections of offers that will get no dot; their rows go back."""
+        """Close the connections of offers that will get no dot; their rows go back.
+
+        One whose line broke while its round was written has its answer already.
+        """
         for offer in offered:
-            self._pool.abandon(offer)
-            self._in_pool.pop(offer.key.claim, None)
-            self._doubtful.append(offer.key.claim)
+            claim = offer.key.claim
+            if self._in_pool.get(claim) is offer:
+                self._pool.abandon(offer)
+                del self._in_pool[claim]
+                self._doubtful.append(claim)
 
     # Pausing.
 
@@ -369,10 +374,11 @@ class Handover:
     def _let_go(self) -> None:
         """Record what is known, now that all connections are closed: nothing is held after it."""
         if self._rounds.is_writing:
-            # Nothing of it gets a dot any more; what it did not record is recorded again.
+            # Nothing of it gets a dot any more; what it did not record is recorded again. Its mails
+            # are in the pool still, or have their answer.
             ended, _verdicts = self._rounds.end()
             self._answers = ended.answers + self._answers
-            self._doubtful += ended.doubtful + [offer.key.claim for offer in ended.offered]
+            self._doubtful += ended.doubtful
         self._answers += [Answer(mail, Unknown()) for mail in self._armed.values()]
         self._doubtful += list(self._in_pool)
         for held in (self._armed, self._in_pool, self._offered):
