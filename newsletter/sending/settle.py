@@ -8,17 +8,31 @@ accepted; a row that is left armed becomes uncertain (newsletter.sending.claim.r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from math import inf
 from typing import Any
 
-from sqlalchemy import Select, String, Text, Update, bindparam, case, null, or_, select, update
+from sqlalchemy import (
+    Select,
+    String,
+    Text,
+    Update,
+    bindparam,
+    case,
+    exists,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from newsletter.mail.transport import Reply
 from newsletter.sending.claim import Claim, give_back
-from newsletter.sending.doubt import in_doubt, or_uncertain
+from newsletter.sending.doubt import POLICY, in_doubt, or_uncertain
 from newsletter.sending.gate import WAITING, may_go, why_not
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Mail
@@ -128,8 +142,7 @@ def deferred(
 
     chance: see Retries.next. Returns the state it got, None when the claim was lost.
     """
-    since = mail.retried_at or mail.created_at
-    again = retries.next(mail.attempts, since=since, now=now, chance=chance)
+    again = _again(mail, retries, chance, now)
     if again is None:
         changed = failed(session, mail.claim, reply, reason=GAVE_UP, now=now)
         return DeliveryState.FAILED if changed else None
@@ -150,6 +163,63 @@ def deferred(
         reply=reply,
     )
     return DeliveryState.FAILED if changed else None
+
+
+def refused_for_policy(
+    session: Session,
+    mail: Mail,
+    reply: Reply | None,
+    *,
+    retries: Retries,
+    chance: float,
+    now: datetime,
+) -> DeliveryState | None:
+    """The answer is about us, or the message as a whole: the mail is put off, whoever it is for.
+
+    Nobody is given up for that, but a reader of a digest that others got: it is their own server.
+    chance: see Retries.next. Returns the state it got, None when the claim was lost.
+    """
+    is_their_server = (
+        mail.letter == LetterName.DIGEST
+        and mail.digest_id is not None
+        and was_accepted(session, mail.digest_id)
+    )
+    if not is_their_server:
+        retries = replace(retries, give_up=inf)
+    again = _again(mail, retries, chance, now)
+    if again is None:
+        changed = failed(session, mail.claim, reply, reason=POLICY, now=now)
+        return DeliveryState.FAILED if changed else None
+    put_off = _settle(
+        session,
+        mail.claim,
+        DeliveryState.DEFERRED,
+        _BEFORE_RESULT,
+        due_at=again,
+        reason=POLICY,
+        reply=reply,
+    )
+    if put_off:
+        return DeliveryState.DEFERRED
+    # It became uncertain meanwhile, see `deferred`; an operator can retry it, as it can a failed
+    # one, and nobody is marked failed.
+    changed = _settle(
+        session, mail.claim, DeliveryState.UNCERTAIN, _UNCERTAIN, settled_at=now, reply=reply
+    )
+    return DeliveryState.UNCERTAIN if changed else None
+
+
+def was_accepted(session: Session, digest_id: int) -> bool:
+    """Whether a mail of the digest was accepted, by the rows."""
+    is_accepted = exists().where(
+        Delivery.digest_id == digest_id, Delivery.state == DeliveryState.ACCEPTED
+    )
+    return bool(session.scalar(select(is_accepted)))
+
+
+def _again(mail: Mail, retries: Retries, chance: float, now: datetime) -> datetime | None:
+    since = mail.retried_at or mail.created_at
+    return retries.next(mail.attempts, since=since, now=now, chance=chance)
 
 
 def uncertain(session: Session, claim: Claim, *, now: datetime) -> bool:

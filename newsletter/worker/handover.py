@@ -157,6 +157,7 @@ class Handover:
                 self._supply.refuse(Unwritable(mail.claim, error))
             else:
                 self._in_pool[mail.claim] = offer
+                self._fuses.begun(mail.digest_id)
                 return offer
         return None
 
@@ -245,6 +246,9 @@ class Handover:
 
     def _act(self) -> None:
         """Do what the last events ask of the database, beside the round."""
+        if self._fuses.unsure:
+            with self._job.read() as session:
+                self._fuses.judge(session)
         while self._fuses.blown:
             number, reason = next(iter(self._fuses.blown.items()))
             self._pause(None if number is None else {number}, reason)
