@@ -354,6 +354,34 @@ def test_two_senders_share_the_work(engine, relay, sink, digest_id):
     assert received(sink) == everybody()
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_long_run_of_bounces_ends_no_lease(
+    engine, relay, sink, make_publication, make_reader, now, capsys
+):
+    """However many subscriptions are to be ended first: nobody takes a living worker's rows."""
+    moment = datetime.now(UTC)
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 300, now)
+        queue_all(session, digest, moment)
+        no_mailbox = {"state": "failed", "reason": "no-mailbox", "settled_at": moment}
+        session.execute(update(store.Delivery).values(**no_mailbox))
+        letter, publication = store.LetterName.ACCESS, digest.publication
+        ada = make_reader(session, make_publication(session, "other"), "ada@example.net")
+        new_letter(session, letter, publication, ada.subscriber, ada, now=moment)
+    over = threading.Event()
+    sink.reply = lambda stage, _argument: over.wait(20) and None if stage == "dot" else None
+    with working(engine, relay.model_copy(update={"lease": 0.5})):
+        # All in one: dead workers' rows are taken back, and what is over is called sent.
+        wait_for(lambda: digest_state(engine, digest.id) == "sent")
+        over.set()
+        wait_for(lambda: states(engine).get("accepted") == 1)
+    assert "leases_over" not in capsys.readouterr().out
+    with store.reading(engine) as session:
+        found = Counter(session.scalars(select(store.Subscription.state)))
+    assert found == {"bounced": 300, "confirmed": 1}
+
+
 def test_a_dead_workers_rows_are_taken_over(engine, relay, sink, digest_id):
     """When their lease is over: claimed ones are sent, armed ones are not."""
     long_ago = datetime.now(UTC) - timedelta(hours=2)
