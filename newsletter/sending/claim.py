@@ -29,9 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from newsletter.sending import lease
-from newsletter.sending.doubt import doubt_alone, or_uncertain
 from newsletter.sending.gate import CANCELLED, halted
 from newsletter.store import Delivery, DeliveryState, Digest, DigestState, LetterName
+from newsletter.store.doubt import doubt_alone, or_uncertain
 from newsletter.store.prepared import Prepared
 
 # Word for word the condition of the index ix_delivery_personal: with a parameter in its place,

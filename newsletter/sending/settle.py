@@ -32,11 +32,11 @@ from sqlalchemy.orm import Session
 
 from newsletter.mail.transport import Reply
 from newsletter.sending.claim import Claim, give_back
-from newsletter.sending.doubt import POLICY, in_doubt, or_uncertain
 from newsletter.sending.gate import WAITING, may_go, why_not
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Mail
 from newsletter.store import Delivery, DeliveryState, LetterName
+from newsletter.store.doubt import POLICY, in_doubt, or_uncertain
 from newsletter.store.prepared import Prepared
 
 # Why a delivery failed, beside what the relay said.
@@ -78,7 +78,10 @@ def arm(session: Session, mails: Sequence[Mail], *, now: datetime) -> list[Verdi
     for letter, some in by_letter.items():
         armed |= _arm(session, letter, some)
     return [
-        Verdict.ARMED if mail.claim in armed else look(session, mail, now=now) for mail in mails
+        Verdict.ARMED
+        if mail.claim in armed
+        else look(session, mail.claim, mail.letter, mail.mailbox_hash, now=now)
+        for mail in mails
     ]
 
 
@@ -89,24 +92,32 @@ def _arm(session: Session, letter: LetterName, mails: Sequence[Mail]) -> set[Cla
     return {mail.claim for mail, count in zip(mails, changed, strict=True) if count == 1}
 
 
-def look(session: Session, mail: Mail, *, now: datetime) -> Verdict:
+def look(
+    session: Session,
+    claim: Claim,
+    letter: LetterName,
+    mailbox_hash: bytes | None,
+    *,
+    now: datetime,
+) -> Verdict:
     """Why a claimed mail may not be handed over; the row is skipped, or queued again.
 
-    Never ARMED. When nothing stands against the mail any more, it waits for its next turn.
+    mailbox_hash: None where it is not known, as that of an erased row; suppressions are not seen
+    then. Never ARMED. When nothing stands against the mail any more, it waits for its next turn.
     """
     values = {
-        "row": mail.claim.id,
-        "row_epoch": mail.claim.epoch,
-        "mailbox_hash": mail.mailbox_hash,
+        "row": claim.id,
+        "row_epoch": claim.epoch,
+        "mailbox_hash": mailbox_hash,
     }
-    found = session.connection().execute(_why_not_query(mail.letter), values).first()
+    found = session.connection().execute(_why_not_query(letter), values).first()
     if found is None:
         return Verdict.LOST
     reason = found[0]
     if reason is None or reason in WAITING:
-        return Verdict.WAITS if give_back(session, [mail.claim]) else Verdict.LOST
+        return Verdict.WAITS if give_back(session, [claim]) else Verdict.LOST
     changed = _settle(
-        session, mail.claim, DeliveryState.SKIPPED, _CLAIMED, settled_at=now, reason=reason
+        session, claim, DeliveryState.SKIPPED, _CLAIMED, settled_at=now, reason=reason
     )
     return Verdict.SKIPPED if changed else Verdict.LOST
 

@@ -22,7 +22,6 @@ from newsletter.errors import BadInput
 from newsletter.mail.message import wire_address
 from newsletter.sending import personal
 from newsletter.sending.claim import Claim
-from newsletter.sending.doubt import POLICY, RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
 from newsletter.sending.edition import Edition, Reader, Sender
 from newsletter.sending.memory import keep_freed_memory
 from newsletter.sending.origin import Origin
@@ -37,6 +36,7 @@ from newsletter.store import (
     Subscription,
     SubscriptionState,
 )
+from newsletter.store.doubt import POLICY, RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
 
 __all__ = [
     "CHANGED",

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from newsletter import store
 from newsletter import worker as room
-from newsletter.sending.doubt import RETRY_BY_ITSELF, RETRY_UNCERTAIN
+from newsletter.store.doubt import RETRY_BY_ITSELF, RETRY_UNCERTAIN
 from newsletter.worker import Sender, Stop, smtp_pool
 from newsletter.worker.job import Job
 

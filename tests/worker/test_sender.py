@@ -17,11 +17,12 @@ import pytest
 from mailing import approved_digest, leave, many_readers, queue_all, states
 from sqlalchemy import select, update
 
-from newsletter import store
+from newsletter import consent, store
 from newsletter.mail.pool import Pool
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import claim, control, queue, status
 from newsletter.store.letters import new_letter
+from newsletter.subscriptions import erase
 from newsletter.worker import Sender, beat, smtp_pool
 
 
@@ -153,6 +154,34 @@ def test_a_mail_that_is_put_off_arrives_later(engine, relay, sink, digest_id, st
     send(engine, relay, digest_id, wait=True)
     assert received(sink) == everybody()
     assert delivery(engine, "reader-7@example.net").attempts == 3
+    assert digest_state(engine, digest_id) == "sent"
+
+
+@pytest.mark.parametrize("reason", [None, "retry-changed"])
+def test_who_is_erased_while_the_relay_thinks(engine, relay, sink, digest_id, reason):
+    """And then it says "later": there is nobody to write to. What may have arrived stays so."""
+    with store.transaction(engine) as session:
+        queue_all(session, session.get(store.Digest, digest_id), datetime.now(UTC))
+        session.execute(update(store.Delivery).values(reason=reason))
+    number = delivery(engine, "reader-7@example.net").id
+    asked = []
+
+    def reply(at, argument):
+        if (at, argument) == ("dot", "reader-7@example.net"):
+            asked.append(at)
+            by = consent.Evidence(actor="operator", channel="command")
+            with store.transaction(engine) as session:
+                reader = session.scalars(select(store.Subscriber).filter_by(address=argument)).one()
+                erase.forget(session, reader, by, hash_key=b"h" * 32, now=datetime.now(UTC))
+            return "451 4.3.0 later"
+        return None
+
+    sink.reply = reply
+    send(engine, relay, digest_id, wait=True)
+    with store.reading(engine) as session:
+        row = session.get(store.Delivery, number)
+    assert asked == ["dot"]
+    assert (row.state, row.reason) == ("uncertain" if reason else "skipped", "erased")
     assert digest_state(engine, digest_id) == "sent"
 
 

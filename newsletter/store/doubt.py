@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, case, literal, null, or_
 
-from newsletter.store import Delivery, DeliveryState
+from newsletter.store.outbox import Delivery, DeliveryState
 
 # The reason of a row that an operator wants sent again although the first try may have arrived;
 # with the second one even when the mail is not the same any more.
