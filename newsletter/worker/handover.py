@@ -116,7 +116,7 @@ class Handover:
                         self._supply.refill(self._in_pool)
                         self._begin()
                     self._go_on(_TICK)
-                except DBAPIError as error:
+                except (DBAPIError, OSError) as error:
                     self._wait_for_database(error)
             self._drain()
         except BaseException:
@@ -274,7 +274,8 @@ class Handover:
         """A failure that passes: what is held stays held, and is tried again. Raises any other."""
         if not patience.passes(error):
             raise error
-        log.warning("database_waits", error=type(error).__name__)
+        name = "disk_waits" if isinstance(error, OSError) else "database_waits"
+        log.warning(name, error=type(error).__name__)
         time.sleep(patience.PAUSES[1])
 
     def _end_round(self) -> None:
@@ -378,8 +379,7 @@ class Handover:
     def _let_go(self) -> None:
         """Record what is known, now that all connections are closed: nothing is held after it."""
         if self._rounds.is_writing:
-            # Nothing of it gets a dot any more; what it did not record is recorded again. Its mails
-            # are in the pool still, or have their answer.
+            # Nothing of it gets a dot; what it did not record, and its mails in the pool, are below.
             ended, _verdicts = self._rounds.end()
             self._answers = ended.answers + self._answers
             self._doubtful += ended.doubtful

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from mailing import approved_digest, leave, many_readers, queue_all, states
@@ -264,6 +265,29 @@ def test_a_relay_that_refuses_us(engine, relay, sink, digest_id, stage):
         send(engine, relay, digest_id)
     assert states(engine) == {"queued": 50}
     assert digest_state(engine, digest_id) == "paused"
+
+
+def test_a_worker_waits_for_a_full_disk(engine, relay, sink, digest_id, capsys):
+    """Where claims are noted before their mails may leave: it goes on when there is room again."""
+    journal = Path(relay.consent_folder) / "journal"
+
+    def reply(_stage, _argument):
+        if not journal.is_symlink():
+            journal.unlink()
+            journal.symlink_to("/dev/full")
+        return None
+
+    sink.reply = reply
+    with working(engine, relay):
+        told = ""
+        wait_for(lambda: journal.is_symlink())
+        while told.count("disk_waits") < 2:
+            threading.Event().wait(0.05)
+            told += capsys.readouterr().out
+        sink.reply = None
+        journal.unlink()
+        wait_for(lambda: digest_state(engine, digest_id) == "sent")
+    assert received(sink) == everybody()
 
 
 def test_a_worker_waits_for_the_relay(engine, relay, sink, digest_id):
