@@ -24,8 +24,8 @@ from newsletter.mail.transport import (
     Event,
     Offer,
     Offered,
+    Refused,
     RelayProblem,
-    TryLater,
     Unknown,
 )
 from newsletter.sending.claim import Claim
@@ -225,14 +225,14 @@ class Handover:
         """Note a problem with the relay. Nothing is written here: the other events come first.
 
         A sender that is refused (MAIL FROM) is one publication's: its digest is paused, and a
-        letter of it is put off, while the others go on.
+        letter of it is put off for as long as it takes, while the others go on.
         """
         problem = answer.result
         assert isinstance(problem, RelayProblem)  # noqa: S101 - that is what its kind says
-        if problem.stage == "mail" and problem.permanent:
+        if problem.stage == "mail" and problem.permanent and problem.reply is not None:
             number = answer.mail.digest_id
             if number is None or answer.mail.letter != LetterName.DIGEST:
-                return Answer(answer.mail, TryLater(problem.reply, "mail"))
+                return Answer(answer.mail, Refused(problem.reply, "mail"))
             self._fuses.blown[number] = str(problem)
             return answer
         delay = self._job.relay.failed(problem)

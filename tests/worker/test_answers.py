@@ -256,13 +256,16 @@ def test_a_bounce_while_a_second_digest_is_sent(engine, relay, sink, digest_id, 
 def test_a_letter_whose_sender_is_refused_stops_nobody_else(
     engine, relay, sink, digest_id, make_publication, make_reader
 ):
-    """It is put off; the digests of other publications, and their relay, go on."""
+    """It is put off, and never given up: it is not about its reader. The digests of other
+    publications, and their relay, go on.
+    """
     with store.transaction(engine) as session:
         refused = make_publication(session, "other", from_address="other@example.com")
         reader = make_reader(session, refused, "ada@example.net", "pending")
         letter = store.LetterName.ACCESS
         moment = datetime.now(UTC)
-        new_letter(session, letter, refused, reader.subscriber, reader, now=moment)
+        row = new_letter(session, letter, refused, reader.subscriber, reader, now=moment)
+        row.attempts, row.created_at = 100, moment - timedelta(days=30)
     sink.reply = lambda at, argument: (
         "553 5.1.8 no such sender" if (at, argument) == ("mail", "other@example.com") else None
     )
