@@ -29,9 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from newsletter.sending import lease
-from newsletter.sending.doubt import or_uncertain
 from newsletter.sending.gate import CANCELLED, halted
 from newsletter.store import Delivery, DeliveryState, Digest, DigestState, LetterName
+from newsletter.store.doubt import doubt_alone, or_uncertain
 from newsletter.store.prepared import Prepared
 
 # Word for word the condition of the index ix_delivery_personal: with a parameter in its place,
@@ -207,6 +207,7 @@ def reap(session: Session, now: datetime, *, gone: Collection[str] = ()) -> int:
             session,
             and_(rows, Delivery.state == DeliveryState.ARMED, over),
             state=DeliveryState.UNCERTAIN,
+            reason=doubt_alone(),
             attempts=Delivery.attempts + 1,
             settled_at=now,
             owner=None,

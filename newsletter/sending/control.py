@@ -11,10 +11,10 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from newsletter.sending.doubt import or_uncertain
 from newsletter.sending.gate import CANCELLED
 from newsletter.sending.queue import lock
 from newsletter.store import Delivery, DeliveryState, Digest
+from newsletter.store.doubt import or_uncertain
 
 
 def pause(session: Session, digest: Digest, reason: str | None = None) -> None:

@@ -8,6 +8,7 @@ number of the consent log, the row and its epoch.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -40,13 +41,15 @@ class Journal:
 
         On the disk when this returns; only then may the batch be handed over. log: the number of
         the consent log (installation.log_number).
+
+        Raises OSError when it cannot be written.
         """
         newest = max(claims, key=lambda claim: claim.id)
         line = f"{log} {newest.id} {newest.epoch}\n".encode()
         with self._locked():
             number = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(number, line)
+                _write(number, line)
                 os.fsync(number)
                 is_long = os.fstat(number).st_size > _TOO_LONG
             finally:
@@ -89,7 +92,7 @@ class Journal:
         draft = self.file.with_name(f".{FILE}.{os.getpid()}")
         number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(number, "".join(f"{log} {row} {e}\n" for log, row, e in lines).encode())
+            _write(number, "".join(f"{log} {row} {e}\n" for log, row, e in lines).encode())
             os.fsync(number)
         finally:
             os.close(number)
@@ -106,6 +109,14 @@ class Journal:
             yield
         finally:
             os.close(number)
+
+
+def _write(number: int, text: bytes) -> None:
+    """All of it, or nothing: a disk that is nearly full takes a part, and says so without error."""
+    size = os.fstat(number).st_size
+    if os.write(number, text) < len(text):
+        os.ftruncate(number, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _epochs(session: Session, rows: Sequence[int]) -> dict[int, int]:

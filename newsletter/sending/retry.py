@@ -15,14 +15,14 @@ from sqlalchemy.orm import Session
 
 from newsletter.errors import WrongState
 from newsletter.sending.claim import PERSONAL
-from newsletter.sending.doubt import (
+from newsletter.sending.queue import lock
+from newsletter.store import Delivery, DeliveryState, Digest, DigestState
+from newsletter.store.doubt import (
     RETRY_BY_ITSELF,
     RETRY_CHANGED,
     RETRY_UNCERTAIN,
     in_doubt,
 )
-from newsletter.sending.queue import lock
-from newsletter.store import Delivery, DeliveryState, Digest, DigestState
 
 # Longer than any reply to the dot may take (RFC 5321 §4.5.3.2.6 asks for ten minutes' patience):
 # a stopped worker may still hold the connection on which the mail waits for its answer.

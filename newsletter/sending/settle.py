@@ -8,21 +8,35 @@ accepted; a row that is left armed becomes uncertain (newsletter.sending.claim.r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from math import inf
 from typing import Any
 
-from sqlalchemy import Select, String, Text, Update, bindparam, case, null, or_, select, update
+from sqlalchemy import (
+    Select,
+    String,
+    Text,
+    Update,
+    bindparam,
+    case,
+    exists,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from newsletter.mail.transport import Reply
 from newsletter.sending.claim import Claim, give_back
-from newsletter.sending.doubt import in_doubt, or_uncertain
 from newsletter.sending.gate import WAITING, may_go, why_not
 from newsletter.sending.pace import Retries
 from newsletter.sending.write import Mail
 from newsletter.store import Delivery, DeliveryState, LetterName
+from newsletter.store.doubt import POLICY, in_doubt, or_uncertain
 from newsletter.store.prepared import Prepared
 
 # Why a delivery failed, beside what the relay said.
@@ -64,7 +78,10 @@ def arm(session: Session, mails: Sequence[Mail], *, now: datetime) -> list[Verdi
     for letter, some in by_letter.items():
         armed |= _arm(session, letter, some)
     return [
-        Verdict.ARMED if mail.claim in armed else look(session, mail, now=now) for mail in mails
+        Verdict.ARMED
+        if mail.claim in armed
+        else look(session, mail.claim, mail.letter, mail.mailbox_hash, now=now)
+        for mail in mails
     ]
 
 
@@ -75,24 +92,32 @@ def _arm(session: Session, letter: LetterName, mails: Sequence[Mail]) -> set[Cla
     return {mail.claim for mail, count in zip(mails, changed, strict=True) if count == 1}
 
 
-def look(session: Session, mail: Mail, *, now: datetime) -> Verdict:
+def look(
+    session: Session,
+    claim: Claim,
+    letter: LetterName,
+    mailbox_hash: bytes | None,
+    *,
+    now: datetime,
+) -> Verdict:
     """Why a claimed mail may not be handed over; the row is skipped, or queued again.
 
-    Never ARMED. When nothing stands against the mail any more, it waits for its next turn.
+    mailbox_hash: None where it is not known, as that of an erased row; suppressions are not seen
+    then. Never ARMED. When nothing stands against the mail any more, it waits for its next turn.
     """
     values = {
-        "row": mail.claim.id,
-        "row_epoch": mail.claim.epoch,
-        "mailbox_hash": mail.mailbox_hash,
+        "row": claim.id,
+        "row_epoch": claim.epoch,
+        "mailbox_hash": mailbox_hash,
     }
-    found = session.connection().execute(_why_not_query(mail.letter), values).first()
+    found = session.connection().execute(_why_not_query(letter), values).first()
     if found is None:
         return Verdict.LOST
     reason = found[0]
     if reason is None or reason in WAITING:
-        return Verdict.WAITS if give_back(session, [mail.claim]) else Verdict.LOST
+        return Verdict.WAITS if give_back(session, [claim]) else Verdict.LOST
     changed = _settle(
-        session, mail.claim, DeliveryState.SKIPPED, _CLAIMED, settled_at=now, reason=reason
+        session, claim, DeliveryState.SKIPPED, _CLAIMED, settled_at=now, reason=reason
     )
     return Verdict.SKIPPED if changed else Verdict.LOST
 
@@ -128,8 +153,7 @@ def deferred(
 
     chance: see Retries.next. Returns the state it got, None when the claim was lost.
     """
-    since = mail.retried_at or mail.created_at
-    again = retries.next(mail.attempts, since=since, now=now, chance=chance)
+    again = _again(mail, retries, chance, now)
     if again is None:
         changed = failed(session, mail.claim, reply, reason=GAVE_UP, now=now)
         return DeliveryState.FAILED if changed else None
@@ -150,6 +174,63 @@ def deferred(
         reply=reply,
     )
     return DeliveryState.FAILED if changed else None
+
+
+def refused_for_policy(
+    session: Session,
+    mail: Mail,
+    reply: Reply | None,
+    *,
+    retries: Retries,
+    chance: float,
+    now: datetime,
+) -> DeliveryState | None:
+    """The answer is about us, or the message as a whole: the mail is put off, whoever it is for.
+
+    Nobody is given up for that, but a reader of a digest that others got: it is their own server.
+    chance: see Retries.next. Returns the state it got, None when the claim was lost.
+    """
+    is_their_server = (
+        mail.letter == LetterName.DIGEST
+        and mail.digest_id is not None
+        and was_accepted(session, mail.digest_id)
+    )
+    if not is_their_server:
+        retries = replace(retries, give_up=inf)
+    again = _again(mail, retries, chance, now)
+    if again is None:
+        changed = failed(session, mail.claim, reply, reason=POLICY, now=now)
+        return DeliveryState.FAILED if changed else None
+    put_off = _settle(
+        session,
+        mail.claim,
+        DeliveryState.DEFERRED,
+        _BEFORE_RESULT,
+        due_at=again,
+        reason=POLICY,
+        reply=reply,
+    )
+    if put_off:
+        return DeliveryState.DEFERRED
+    # It became uncertain meanwhile, see `deferred`; an operator can retry it, as it can a failed
+    # one, and nobody is marked failed.
+    changed = _settle(
+        session, mail.claim, DeliveryState.UNCERTAIN, _UNCERTAIN, settled_at=now, reply=reply
+    )
+    return DeliveryState.UNCERTAIN if changed else None
+
+
+def was_accepted(session: Session, digest_id: int) -> bool:
+    """Whether a mail of the digest was accepted, by the rows."""
+    is_accepted = exists().where(
+        Delivery.digest_id == digest_id, Delivery.state == DeliveryState.ACCEPTED
+    )
+    return bool(session.scalar(select(is_accepted)))
+
+
+def _again(mail: Mail, retries: Retries, chance: float, now: datetime) -> datetime | None:
+    since = mail.retried_at or mail.created_at
+    return retries.next(mail.attempts, since=since, now=now, chance=chance)
 
 
 def uncertain(session: Session, claim: Claim, *, now: datetime) -> bool:

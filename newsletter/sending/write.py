@@ -22,7 +22,6 @@ from newsletter.errors import BadInput
 from newsletter.mail.message import wire_address
 from newsletter.sending import personal
 from newsletter.sending.claim import Claim
-from newsletter.sending.doubt import RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
 from newsletter.sending.edition import Edition, Reader, Sender
 from newsletter.sending.memory import keep_freed_memory
 from newsletter.sending.origin import Origin
@@ -37,6 +36,7 @@ from newsletter.store import (
     Subscription,
     SubscriptionState,
 )
+from newsletter.store.doubt import POLICY, RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
 
 __all__ = [
     "CHANGED",
@@ -141,7 +141,8 @@ class Mail:
     raw: without signatures as it is written; whoever signs puts the signed bytes in its place.
     mailbox_hash: 32 bytes, for the suppressions. attempts, created_at, retried_at: the row's, for
     pacing. doubt: an earlier try may have arrived. recorded: the SHA-256 that these bytes must
-    have because of that, None when any will do (see `same_as_recorded`).
+    have because of that, None when any will do (see `same_as_recorded`). met_policy: an earlier try
+    was refused for policy.
     """
 
     claim: Claim
@@ -158,6 +159,7 @@ class Mail:
     retried_at: datetime | None
     doubt: bool
     recorded: bytes | None
+    met_policy: bool = False
 
     _hashed: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
@@ -353,6 +355,7 @@ class Writer:
             retried_at=row.retried_at,
             doubt=in_doubt or row.reason == RETRY_CHANGED,
             recorded=row.content_sha256 if in_doubt else None,
+            met_policy=row.reason == POLICY,
         )
 
 

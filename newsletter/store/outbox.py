@@ -78,7 +78,7 @@ class Delivery(Base):
     # What a test mail shows, since a draft has no content of its own yet; None for all others.
     frozen: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), deferred=True)
     state: Mapped[str] = mapped_column(String(16), default=DeliveryState.QUEUED)
-    # Why it was skipped or failed: one word for counting (unsubscribed, cancelled, ...).
+    # Why it was skipped, failed or put off for policy: one word for counting (unsubscribed, ...).
     reason: Mapped[str | None] = mapped_column(String(32))
     # Raised by each claim; a statement with an older one changes nothing (fencing).
     epoch: Mapped[int] = mapped_column(default=0)

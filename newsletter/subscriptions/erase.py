@@ -24,6 +24,7 @@ from newsletter.store import (
     public_id,
     traces,
 )
+from newsletter.store.doubt import or_uncertain
 from newsletter.store.find import subscriber_by_public_id, suppress
 
 _NOT_YET_SENT = (DeliveryState.QUEUED, DeliveryState.CLAIMED, DeliveryState.DEFERRED)
@@ -107,11 +108,14 @@ def _test_mails_to(session: Session, subscriber: Subscriber) -> ColumnElement[bo
 
 
 def _strip_deliveries(session: Session, which: ColumnElement[bool], now: datetime) -> None:
-    """Leave of each delivery its digest and its state, so that totals still add up."""
+    """Leave of each delivery its digest and its state, so that totals still add up.
+
+    What was to be sent once more, and may have arrived the first time, is uncertain as it was.
+    """
     session.execute(
         update(Delivery)
         .where(which, Delivery.state.in_(_NOT_YET_SENT))
-        .values(state=DeliveryState.SKIPPED, reason="erased", settled_at=now)
+        .values(state=or_uncertain(DeliveryState.SKIPPED), reason="erased", settled_at=now)
     )
     for row_id in session.scalars(select(Delivery.id).where(which)).all():
         session.execute(

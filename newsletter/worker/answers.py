@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
-from math import inf
 
 import structlog
 from sqlalchemy.orm import Session
@@ -124,12 +123,12 @@ def _record(session: Session, answer: Answer, *, retries: Retries, now: datetime
         reason = settle.REFUSED if kind is Kind.RECIPIENT else settle.NO_MAILBOX
         settle.failed(session, mail.claim, answer.reply, reason=reason, now=now)
     elif kind in (Kind.LATER, Kind.POLICY):
-        settle.deferred(
+        put_off = settle.deferred if kind is Kind.LATER else settle.refused_for_policy
+        put_off(
             session,
             mail,
             answer.reply,
-            # For what is about us nobody is given up.
-            retries=retries if kind is Kind.LATER else replace(retries, give_up=inf),
+            retries=retries,
             chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
             now=now,
         )

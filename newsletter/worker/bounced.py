@@ -6,6 +6,8 @@ meet. It is found from the rows, so that a process that dies in between is made 
 
 from __future__ import annotations
 
+import time
+
 import structlog
 from sqlalchemy.orm import Session
 
@@ -20,14 +22,23 @@ log = structlog.get_logger()
 _AT_ONCE = 50
 
 
-def end_some(job: Job) -> bool:
-    """End the subscriptions of some addresses that do not exist; True when there may be more."""
-    with job.read() as session:
-        found = refused.waiting(session, limit=_AT_ONCE)
-    for number in found:
-        with job.write() as session:
-            _end(session, number, job)
-    return len(found) == _AT_ONCE
+def end_some(job: Job, seconds: float) -> bool:
+    """End the subscriptions of some addresses that do not exist; True when there may be more.
+
+    seconds: after so long no further one is begun.
+    """
+    until = time.monotonic() + seconds
+    while not job.ended():
+        with job.read() as session:
+            found = refused.waiting(session, limit=_AT_ONCE)
+        for number in found:
+            with job.write() as session:
+                _end(session, number, job)
+            if time.monotonic() > until:
+                return True
+        if len(found) < _AT_ONCE:
+            break
+    return False
 
 
 def _end(session: Session, delivery_id: int, job: Job) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from newsletter import store
 from newsletter.sending import bounced as refused
 from newsletter.sending import claim, queue, retry, status
-from newsletter.worker import beat, bounced
+from newsletter.worker import beat
 from newsletter.worker.job import Job
 
 log = structlog.get_logger()
@@ -70,12 +70,6 @@ def queue_piece(write: Write, now: datetime, digest_id: int | None) -> bool:
         made = queue.piece(session, digest, now=now)
     log.debug("queued", digest=digest.id, readers=made)
     return True
-
-
-def end_bounced(job: Job) -> None:
-    """End the subscriptions of addresses that do not exist."""
-    while not job.ended() and bounced.end_some(job):
-        pass
 
 
 def send_uncertain_again(job: Job) -> None:

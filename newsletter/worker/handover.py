@@ -24,8 +24,8 @@ from newsletter.mail.transport import (
     Event,
     Offer,
     Offered,
+    Refused,
     RelayProblem,
-    TryLater,
     Unknown,
 )
 from newsletter.sending.claim import Claim
@@ -116,7 +116,7 @@ class Handover:
                         self._supply.refill(self._in_pool)
                         self._begin()
                     self._go_on(_TICK)
-                except DBAPIError as error:
+                except (DBAPIError, OSError) as error:
                     self._wait_for_database(error)
             self._drain()
         except BaseException:
@@ -157,6 +157,7 @@ class Handover:
                 self._supply.refuse(Unwritable(mail.claim, error))
             else:
                 self._in_pool[mail.claim] = offer
+                self._fuses.begun(mail.digest_id)
                 return offer
         return None
 
@@ -224,14 +225,14 @@ class Handover:
         """Note a problem with the relay. Nothing is written here: the other events come first.
 
         A sender that is refused (MAIL FROM) is one publication's: its digest is paused, and a
-        letter of it is put off, while the others go on.
+        letter of it is put off for as long as it takes, while the others go on.
         """
         problem = answer.result
         assert isinstance(problem, RelayProblem)  # noqa: S101 - that is what its kind says
-        if problem.stage == "mail" and problem.permanent:
+        if problem.stage == "mail" and problem.permanent and problem.reply is not None:
             number = answer.mail.digest_id
             if number is None or answer.mail.letter != LetterName.DIGEST:
-                return Answer(answer.mail, TryLater(problem.reply, "mail"))
+                return Answer(answer.mail, Refused(problem.reply, "mail"))
             self._fuses.blown[number] = str(problem)
             return answer
         delay = self._job.relay.failed(problem)
@@ -245,6 +246,9 @@ class Handover:
 
     def _act(self) -> None:
         """Do what the last events ask of the database, beside the round."""
+        if self._fuses.unsure:
+            with self._job.read() as session:
+                self._fuses.judge(session)
         while self._fuses.blown:
             number, reason = next(iter(self._fuses.blown.items()))
             self._pause(None if number is None else {number}, reason)
@@ -270,7 +274,8 @@ class Handover:
         """A failure that passes: what is held stays held, and is tried again. Raises any other."""
         if not patience.passes(error):
             raise error
-        log.warning("database_waits", error=type(error).__name__)
+        name = "disk_waits" if isinstance(error, OSError) else "database_waits"
+        log.warning(name, error=type(error).__name__)
         time.sleep(patience.PAUSES[1])
 
     def _end_round(self) -> None:
@@ -330,11 +335,16 @@ class Handover:
         return None if self._job.rests() else self._offer()
 
     def _leave(self, offered: Iterable[Offer]) -> None:
-        """Close the connections of offers that will get no dot; their rows go back."""
+        """Close the connections of offers that will get no dot; their rows go back.
+
+        One whose line broke while its round was written has its answer already.
+        """
         for offer in offered:
-            self._pool.abandon(offer)
-            self._in_pool.pop(offer.key.claim, None)
-            self._doubtful.append(offer.key.claim)
+            claim = offer.key.claim
+            if self._in_pool.get(claim) is offer:
+                self._pool.abandon(offer)
+                del self._in_pool[claim]
+                self._doubtful.append(claim)
 
     # Pausing.
 
@@ -369,10 +379,10 @@ class Handover:
     def _let_go(self) -> None:
         """Record what is known, now that all connections are closed: nothing is held after it."""
         if self._rounds.is_writing:
-            # Nothing of it gets a dot any more; what it did not record is recorded again.
+            # Nothing of it gets a dot; what it did not record, and its mails in the pool, are below.
             ended, _verdicts = self._rounds.end()
             self._answers = ended.answers + self._answers
-            self._doubtful += ended.doubtful + [offer.key.claim for offer in ended.offered]
+            self._doubtful += ended.doubtful
         self._answers += [Answer(mail, Unknown()) for mail in self._armed.values()]
         self._doubtful += list(self._in_pool)
         for held in (self._armed, self._in_pool, self._offered):

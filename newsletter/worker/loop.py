@@ -31,7 +31,7 @@ from newsletter.sending.pace import Pace
 from newsletter.store import Digest, DigestState, public_id
 from newsletter.store.clock import since_boot
 from newsletter.store.engine import durable
-from newsletter.worker import beat, chores, patience
+from newsletter.worker import beat, bounced, chores, patience
 from newsletter.worker.handover import Handover
 from newsletter.worker.job import Job, Scope
 from newsletter.worker.relay import Relay
@@ -49,6 +49,7 @@ Progress = Callable[[dict[str, Any]], None]
 _TICK = 0.5
 _SHORTEST_ROUND = 0.02
 _TIDY_EVERY = 1.0
+_TIDY_FOR = 1.0
 # Who waits at a terminal is told after this many vain tries; a worker tries on.
 _PATIENCE = 5
 # Counting may take a twentieth of the time, however many rows there are.
@@ -211,7 +212,8 @@ class Sender:
                     if job.watch.fault:
                         raise job.watch.fault
                     if not more and handover.is_idle and self._is_idle(job, wait=wait):
-                        self._tidy(job)
+                        while self._tidy(job, handover):
+                            pass
                         self._report(job, progress, at_once=True)
                         return
                 else:
@@ -236,7 +238,7 @@ class Sender:
                 self._tick.clear()
 
     def _round(self, job: Job, handover: Handover) -> bool:
-        """The chores that are due; True when there is more to queue at once."""
+        """The chores that are due; True when there is more to do at once."""
         seconds = time.monotonic()
         self._live(job, handover, seconds)
         is_time_to_tidy = seconds - self._tidied_at > _TIDY_EVERY
@@ -246,17 +248,16 @@ class Sender:
         if job.watch.stands_still.is_set():
             return False
         job.watch.sign_on_schedule(job.write, job.clock(), seconds=seconds)
-        if is_time_to_tidy:
-            self._tidy(job)
-            if job.scope.digests and job.scope.digest_id is None:
-                sign = partial(job.watch.sign, job.write, job.clock())
-                chores.begin_scheduled(job.write, job.clock(), sign)
+        is_untidy = is_time_to_tidy and self._tidy(job, handover)
+        if is_time_to_tidy and job.scope.digests and job.scope.digest_id is None:
+            sign = partial(job.watch.sign, job.write, job.clock())
+            chores.begin_scheduled(job.write, job.clock(), sign)
         more = job.scope.digests and chores.queue_piece(job.write, job.clock(), job.scope.digest_id)
         if handover.is_idle:
             with job.read() as session:
                 if claim.waiting(session, job.scope.sending(session), job.clock()):
                     handover.ring()
-        return more
+        return more or is_untidy
 
     def _live(self, job: Job, handover: Handover, seconds: float) -> None:
         """Renew the lease, unless the loop hangs: others are to have its rows then."""
@@ -267,11 +268,17 @@ class Sender:
                 self._pace.share(max(1, beat.alive(session)))
             self._renewed_at = seconds
 
-    def _tidy(self, job: Job) -> None:
-        chores.end_bounced(job)
+    def _tidy(self, job: Job, handover: Handover) -> bool:
+        """Tidy up, for a second or so; True when there is more to do."""
+        more = bounced.end_some(job, min(_TIDY_FOR, job.lease / 3))
+        # Nothing that took long may stand between the sign of life and taking back dead ones' rows.
+        self._live(job, handover, time.monotonic())
         chores.tidy(job.write, job.clock())
         if job.settings.idempotency_header:
             chores.send_uncertain_again(job)
+        if more:
+            self._tidied_at = float("-inf")
+        return more
 
     def _is_idle(self, job: Job, *, wait: bool) -> bool:
         with job.read() as session:

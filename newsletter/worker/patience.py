@@ -1,10 +1,12 @@
-"""Which failures of the database pass by themselves.
+"""Which failures of the database, and of the files beside it, pass by themselves.
 
 A lock that somebody holds, a full disk, a server that is started anew: sending waits and goes on.
 A disk that cannot be read or written, a broken file: waiting makes it worse, and the worker ends.
 """
 
 from __future__ import annotations
+
+import errno
 
 from sqlalchemy.exc import DBAPIError
 
@@ -13,12 +15,15 @@ _SQLITE = ("database is locked", "database table is locked", "database or disk i
 # SQLSTATE classes: connection, transaction rollback (serialization, deadlock), resources,
 # operator intervention (shutdown), and read_only_sql_transaction after a failover.
 _POSTGRES = ("08", "40", "53", "57", "25006", "55P03")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Seconds between the tries; the last one again and again.
 PAUSES = (0.05, 0.2, 1.0, 2.0)
 
 
 def passes(error: BaseException) -> bool:
     """Whether the same thing may work a moment later. Nothing of it was committed then, or all."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated:

@@ -24,7 +24,6 @@ from newsletter.errors import BadInput, NewsletterError
 from newsletter.mail.signing import Signers
 from newsletter.sending import claim, gate, settle
 from newsletter.sending.claim import Claim
-from newsletter.sending.doubt import RETRY_BY_ITSELF, TOO_LATE
 from newsletter.sending.pace import Pace
 from newsletter.sending.write import (
     CHANGED,
@@ -36,6 +35,7 @@ from newsletter.sending.write import (
     same_as_recorded,
 )
 from newsletter.store import Installation, LetterName
+from newsletter.store.doubt import RETRY_BY_ITSELF, TOO_LATE
 from newsletter.worker.job import Job
 
 log = structlog.get_logger()
@@ -254,13 +254,13 @@ class Supply:
         return [draft for draft in drafts if draft.claim not in late]
 
     def _let_go(self, drafts: list[Draft]) -> None:
+        """Skip them, also those of which no mail could be made: an erased row has no address."""
         made = [self._writer.write(draft) for draft in drafts]
         with self._job.write() as session:
-            for each in made:
-                if isinstance(each, Unwritable):
-                    _unwritable(session, each, self._job)
-                else:
-                    settle.look(session, each, now=self._job.clock())
+            for draft, each in zip(drafts, made, strict=True):
+                mailbox = each.mailbox_hash if isinstance(each, Mail) else None
+                letter = LetterName(draft.letter)
+                settle.look(session, draft.claim, letter, mailbox, now=self._job.clock())
 
     def _write(self, count: int) -> None:
         made = [self._writer.write(draft) for draft in self._paced(count)]

@@ -51,7 +51,14 @@ LEGAL = {
     ("uncertain", "failed"),
 }
 # With it: `newsletter retry`.
-RETRIED = {("failed", "queued"), ("uncertain", "queued"), ("claimed", "uncertain")}
+RETRIED = {
+    ("failed", "queued"),
+    ("uncertain", "queued"),
+    # The first try may have arrived, whatever ends the second one.
+    ("claimed", "uncertain"),
+    ("queued", "uncertain"),
+    ("deferred", "uncertain"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +193,11 @@ def _accepted_was_taken(evidence: _Evidence) -> Iterator[Violation]:
 
 
 def _not_accepted_was_not_taken(evidence: _Evidence) -> Iterator[Violation]:
+    # What is tried once more may have been taken before; it must not end as if it had not.
+    states = ("failed", "skipped") if evidence.history.is_retried else _NOT_TAKEN
     for row in evidence.history.rows:
         was_taken = bool(evidence.taken.get(row.delivery))
-        if row.state in _NOT_TAKEN and was_taken and not evidence.history.is_retried:
+        if row.state in states and was_taken:
             yield Violation("I3", f"{evidence.name(row.delivery)}: and yet it was taken")
 
 

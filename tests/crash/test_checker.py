@@ -316,6 +316,14 @@ def test_a_bad_history_is_caught(spoil, invariant, seed):
     assert invariant in {violation.invariant for violation in check(bad)}
 
 
+@pytest.mark.parametrize("end", ["failed", "skipped"])
+def test_an_operators_word_does_not_unsend_a_mail(end):
+    """What was taken may be queued once more after a retry; it cannot end as if it was not."""
+    story = Story(1, readers=60).history()
+    spoilt = dataclasses.replace(taken_though(end)(story), is_retried=True)
+    assert "I3" in {violation.invariant for violation in check(spoilt)}
+
+
 @pytest.mark.parametrize(("spoil", "_invariant"), BAD)
 def test_each_wrong_happens(spoil, _invariant):
     """No kind of wrong is left out above because no story could be spoilt with it."""

@@ -86,7 +86,6 @@ class Machine(RuleBasedStateMachine):
         self.allowed: Counter[int] = Counter()  # copies that an operator's word allows
         self.sha: dict[int, bytes] = {}
         self.left: set[int] = set()  # rows of readers who left
-        self.erased: set[int] = set()
         self.queued = {each.delivery: each for each in rows.queued(self.url)}
         self.dots = self.changes = 0
         self.open = ExitStack()
@@ -306,7 +305,6 @@ class Machine(RuleBasedStateMachine):
             ids = set(session.scalars(mine))
             self.left |= ids
             if is_erasure:
-                self.erased |= ids
                 erase.forget(session, reader.subscriber, by, hash_key=HASH_KEY, now=self.now)
             else:
                 leave.by_reader(session, reader.public_id, by, hash_key=HASH_KEY, now=self.now)
@@ -334,8 +332,7 @@ class Machine(RuleBasedStateMachine):
                 assert times >= 1, number
             if times and not self.allowed[number]:
                 assert state in ("accepted", "uncertain", "armed"), (number, state)
-            # Of an erased reader, it is not kept that an operator wanted to try again.
-            if times and number not in self.erased:
+            if times:
                 assert state not in ("failed", "skipped"), (number, state)
 
     @invariant()

@@ -8,11 +8,12 @@ import pytest
 from mailing import approved_digest, many_readers, queue_all, states
 from sqlalchemy import select, update
 
-from newsletter import store
+from newsletter import consent, store
 from newsletter.errors import WrongState
 from newsletter.sending import claim, control, retry, status
-from newsletter.sending.doubt import RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
+from newsletter.store.doubt import RETRY_BY_ITSELF, RETRY_CHANGED, RETRY_UNCERTAIN
 from newsletter.store.letters import new_letter
+from newsletter.subscriptions import erase
 
 LONG_AGO = timedelta(minutes=16)
 SHA = b"s" * 32
@@ -114,6 +115,27 @@ def test_an_erased_reader_stays_erased(engine, digest, now):
     assert again(engine, retry.failed, digest, now) == retry.Done(0)
     assert again(engine, retry.uncertain, digest, now) == retry.Done(0)
     assert by_itself(engine, now) == 0
+
+
+@pytest.mark.parametrize("state", ["queued", "claimed", "deferred"])
+def test_being_erased_says_nothing_of_the_first_try(engine, digest, now, state):
+    """The mail that was tried once more stays uncertain; one that failed is skipped."""
+    by = consent.Evidence(actor="operator", channel="command")
+    for how in (retry.uncertain, retry.failed):
+        again(engine, how, digest, now)
+    with store.transaction(engine) as session:
+        retried = rows(session)[2:4]
+        numbers = [row.id for row in retried]
+        for row in retried:
+            row.state = state
+            reader = session.get(store.Subscriber, row.subscriber_id)
+            erase.forget(session, reader, by, hash_key=b"h" * 32, now=now)
+    with store.reading(engine) as session:
+        found = [session.get(store.Delivery, number) for number in numbers]
+    assert [(row.state, row.reason) for row in found] == [
+        ("skipped", "erased"),
+        ("uncertain", "erased"),
+    ]
 
 
 def test_only_one_digest_is_retried(engine, digest, make_publication, now):

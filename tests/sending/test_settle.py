@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from mailing import HASH_KEY, ORIGIN, approved_digest, claimed_mail, queue_all
+from mailing import HASH_KEY, ORIGIN, approved_digest, claimed_mail, queue_all, worker
 from sqlalchemy import update
 
 from newsletter import addresses, store
@@ -201,6 +201,70 @@ def test_a_late_4xx_leaves_no_row_that_nobody_tries(engine, held, now):
         "failed",
         "late",
     )
+
+
+NO_TO_US = Reply(550, "5.7.1 not from you", "rcpt")
+
+
+def refused_for_policy(session, mail, now):
+    return settle.refused_for_policy(session, mail, NO_TO_US, retries=RETRIES, chance=0, now=now)
+
+
+def test_a_no_that_is_about_us_puts_a_mail_off(engine, held, now):
+    """Its row says so, and whoever writes it the next time knows that it met this before."""
+    digest_id, _, mail = held
+    with store.transaction(engine) as session:
+        assert refused_for_policy(session, mail, now) == "deferred"
+    found = row(engine, mail)
+    assert (found.state, found.reason, found.attempts) == ("deferred", "policy", 1)
+    with store.transaction(engine) as session:
+        claim.due(session, found.due_at)
+        again = claimed_mail(session, session.get(store.Digest, digest_id), found.due_at)
+        assert (mail.met_policy, again.met_policy) == (False, True)
+
+
+@pytest.mark.parametrize("others_got_it", [True, False])
+def test_who_is_given_up_for_policy(engine, held, now, others_got_it):
+    """After retry_for: a reader of a digest that others got. Where nobody did, nobody is."""
+    digest_id, _, mail = held
+    mail.attempts = 100
+    with store.transaction(engine) as session:
+        if others_got_it:
+            digest = session.get(store.Digest, digest_id)
+            other = store.Delivery(
+                letter="digest", publication_id=digest.publication_id, digest_id=digest_id
+            )
+            other.state, other.due_at, other.created_at = "accepted", now, now
+            session.add(other)
+            session.flush()
+        state = refused_for_policy(session, mail, now + timedelta(days=30))
+    assert state == ("failed" if others_got_it else "deferred")
+    assert (row(engine, mail).state, row(engine, mail).reason) == (state, "policy")
+
+
+def test_a_late_no_that_is_about_us_fails_nobody(engine, held, now):
+    """The row stays uncertain, for an operator's word, and has the reply."""
+    mail = held[2]
+    with store.transaction(engine) as session:
+        arm(session, mail, now)
+        settle.uncertain(session, mail.claim, now=now)
+        assert refused_for_policy(session, mail, now) == "uncertain"
+    found = row(engine, mail)
+    assert (found.state, found.reply_code, found.attempts) == ("uncertain", 550, 1)
+
+
+def test_what_an_earlier_try_met_says_nothing_of_a_lost_answer(engine, held, now):
+    """A row that becomes uncertain is no longer one that was put off for policy."""
+    digest_id, _, mail = held
+    with store.transaction(engine) as session:
+        refused_for_policy(session, mail, now)
+        later = now + timedelta(days=1)
+        claim.due(session, later)
+        again = claimed_mail(session, session.get(store.Digest, digest_id), later)
+        arm(session, again, later)
+        worker(session, now, seconds=-1)
+        claim.reap(session, later)
+    assert (row(engine, mail).state, row(engine, mail).reason) == ("uncertain", None)
 
 
 def test_the_reply_to_an_erased_persons_mail_is_not_kept(engine, held, now):

@@ -20,7 +20,7 @@ from newsletter.mail.transport import (
     TryLater,
     Unknown,
 )
-from newsletter.sending import control, queue
+from newsletter.sending import control, queue, retry
 from newsletter.store.letters import new_letter
 from newsletter.worker import Sender, smtp_pool
 from newsletter.worker.answers import Answer, Kind
@@ -122,6 +122,60 @@ def test_one_reader_whose_server_blocks_us_stops_nobody(engine, relay, sink, dig
     assert states(engine) == {"accepted": READERS - 1, "deferred": 1}
 
 
+def test_one_reader_whose_server_always_blocks_us_keeps_no_digest_open(
+    engine, relay, sink, digest_id
+):
+    """By whomever and however often it is tried: the digest is not paused, and ends in time."""
+    relay = relay.model_copy(
+        update={"retry_delay": 0.05, "retry_delay_max": 0.05, "smtp_connections": 1}
+    )
+    blocked = []
+
+    def reply(at, argument):
+        if (at, argument) == ("rcpt", "reader-30@example.net"):
+            blocked.append(argument)
+            return "550 5.7.1 you are blocked"
+        return None
+
+    sink.reply = reply
+    for _ in range(4):  # a process of its own each time, which knows nothing of the others
+        send(engine, relay, digest_id)
+        assert digest(engine, digest_id).state == "sending"
+        threading.Event().wait(0.1)
+    assert len(blocked) >= 3
+    sender = Sender(engine, relay.model_copy(update={"retry_for": 0.2}), smtp_pool(relay))
+    sender.run(threading.Event(), until_idle=True, digest_id=digest_id, wait=True)
+    assert digest(engine, digest_id).state == "sent"
+    with store.reading(engine) as session:
+        row = session.scalars(select(store.Delivery).filter_by(state="failed")).one()
+    assert (row.address, row.reason) == ("reader-30@example.net", "policy")
+    assert states(engine) == {"accepted": READERS - 1, "failed": 1}
+    sink.reply = None
+    with store.transaction(engine) as session:
+        retry.failed(session, session.get(store.Digest, digest_id), datetime.now(UTC))
+    send(engine, relay, digest_id)
+    assert states(engine) == {"accepted": READERS}
+
+
+def test_an_operators_word_to_go_on_holds(engine, relay, sink, digest_id):
+    """Three servers of forty block us: it is told once, and not again for the same three."""
+    relay = relay.model_copy(update={"retry_delay": 0.05, "retry_delay_max": 0.05})
+    they = {f"reader-{number}@example.net" for number in (20, 25, 30)}
+    sink.reply = lambda at, argument: (
+        "550 5.7.1 you are blocked" if at == "rcpt" and argument in they else None
+    )
+    one = relay.model_copy(update={"smtp_connections": 1})
+    send(engine, one, digest_id)
+    assert digest(engine, digest_id).state == "paused"
+    with store.transaction(engine) as session:
+        control.resume(session, session.get(store.Digest, digest_id))
+    for _ in range(3):
+        send(engine, one, digest_id)
+        threading.Event().wait(0.1)
+    assert digest(engine, digest_id).state == "sending"
+    assert states(engine)["accepted"] == READERS - len(they)
+
+
 def test_an_address_that_does_not_exist_ends_its_subscription(engine, relay, sink, digest_id):
     """As bounced, with its event in the consent log, before the digest is called sent."""
     sink.reply = lambda at, argument: (
@@ -202,13 +256,16 @@ def test_a_bounce_while_a_second_digest_is_sent(engine, relay, sink, digest_id, 
 def test_a_letter_whose_sender_is_refused_stops_nobody_else(
     engine, relay, sink, digest_id, make_publication, make_reader
 ):
-    """It is put off; the digests of other publications, and their relay, go on."""
+    """It is put off, and never given up: it is not about its reader. The digests of other
+    publications, and their relay, go on.
+    """
     with store.transaction(engine) as session:
         refused = make_publication(session, "other", from_address="other@example.com")
         reader = make_reader(session, refused, "ada@example.net", "pending")
         letter = store.LetterName.ACCESS
         moment = datetime.now(UTC)
-        new_letter(session, letter, refused, reader.subscriber, reader, now=moment)
+        row = new_letter(session, letter, refused, reader.subscriber, reader, now=moment)
+        row.attempts, row.created_at = 100, moment - timedelta(days=30)
     sink.reply = lambda at, argument: (
         "553 5.1.8 no such sender" if (at, argument) == ("mail", "other@example.com") else None
     )

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from newsletter import store
 from newsletter import worker as room
-from newsletter.sending.doubt import RETRY_BY_ITSELF, RETRY_UNCERTAIN
+from newsletter.store.doubt import RETRY_BY_ITSELF, RETRY_UNCERTAIN
 from newsletter.worker import Sender, Stop, smtp_pool
 from newsletter.worker.job import Job
 
@@ -252,3 +252,32 @@ def test_the_end_may_fail_too(engine, relay, sink, digest_id):
     assert set(trouble.met) == last
     assert not set(states(engine)) & {"claimed", "armed"}
     assert states(engine)["accepted"] <= len(sink.received)
+
+
+class HangUp(Trouble):
+    """The relay hangs up on everybody while a round is written, and then that round fails."""
+
+    def __init__(self, engine, sink):
+        super().__init__(engine, "begin", only={"write writes"})
+        self.sink = sink
+
+    def __call__(self, session):
+        self.sink.stop()
+        self.sink.start()
+        time.sleep(0.3)  # the loop, which goes on talking to the relay, notices
+        super().__call__(session)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_the_relay_hangs_up_while_a_round_fails(engine, relay, sink, make_publication, now):
+    """The first round arms a mail whose line is gone by then: it has its answer, and arrives."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 20, now)
+        queue_all(session, digest, datetime.now(UTC))
+    trouble = HangUp(engine, sink)
+    soon = relay.model_copy(update={"retry_delay": 0.1})
+    TroubledSender(trouble, soon).run(threading.Event(), until_idle=True, digest_id=1, wait=True)
+    assert trouble.met == {"write writes": 1}
+    assert states(engine) == {"accepted": 20}
+    assert Counter(mail.recipients[0] for mail in sink.received) == Counter(EVERYBODY[:20])

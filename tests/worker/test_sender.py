@@ -12,16 +12,18 @@ from collections import Counter
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from mailing import approved_digest, leave, many_readers, queue_all, states
 from sqlalchemy import select, update
 
-from newsletter import store
+from newsletter import consent, store
 from newsletter.mail.pool import Pool
 from newsletter.mail.transport import RelayProblem
 from newsletter.sending import claim, control, queue, status
 from newsletter.store.letters import new_letter
+from newsletter.subscriptions import erase
 from newsletter.worker import Sender, beat, smtp_pool
 
 
@@ -156,6 +158,34 @@ def test_a_mail_that_is_put_off_arrives_later(engine, relay, sink, digest_id, st
     assert digest_state(engine, digest_id) == "sent"
 
 
+@pytest.mark.parametrize("reason", [None, "retry-changed"])
+def test_who_is_erased_while_the_relay_thinks(engine, relay, sink, digest_id, reason):
+    """And then it says "later": there is nobody to write to. What may have arrived stays so."""
+    with store.transaction(engine) as session:
+        queue_all(session, session.get(store.Digest, digest_id), datetime.now(UTC))
+        session.execute(update(store.Delivery).values(reason=reason))
+    number = delivery(engine, "reader-7@example.net").id
+    asked = []
+
+    def reply(at, argument):
+        if (at, argument) == ("dot", "reader-7@example.net"):
+            asked.append(at)
+            by = consent.Evidence(actor="operator", channel="command")
+            with store.transaction(engine) as session:
+                reader = session.scalars(select(store.Subscriber).filter_by(address=argument)).one()
+                erase.forget(session, reader, by, hash_key=b"h" * 32, now=datetime.now(UTC))
+            return "451 4.3.0 later"
+        return None
+
+    sink.reply = reply
+    send(engine, relay, digest_id, wait=True)
+    with store.reading(engine) as session:
+        row = session.get(store.Delivery, number)
+    assert asked == ["dot"]
+    assert (row.state, row.reason) == ("uncertain" if reason else "skipped", "erased")
+    assert digest_state(engine, digest_id) == "sent"
+
+
 def test_send_leaves_what_was_put_off(engine, relay, sink, digest_id):
     """Without `wait` it ends when only mails that the relay put off are left."""
     slow = relay.model_copy(update={"retry_delay": 3600, "retry_delay_max": 3600})
@@ -235,6 +265,29 @@ def test_a_relay_that_refuses_us(engine, relay, sink, digest_id, stage):
         send(engine, relay, digest_id)
     assert states(engine) == {"queued": 50}
     assert digest_state(engine, digest_id) == "paused"
+
+
+def test_a_worker_waits_for_a_full_disk(engine, relay, sink, digest_id, capsys):
+    """Where claims are noted before their mails may leave: it goes on when there is room again."""
+    journal = Path(relay.consent_folder) / "journal"
+
+    def reply(_stage, _argument):
+        if not journal.is_symlink():
+            journal.unlink()
+            journal.symlink_to("/dev/full")
+        return None
+
+    sink.reply = reply
+    with working(engine, relay):
+        told = ""
+        wait_for(lambda: journal.is_symlink())
+        while told.count("disk_waits") < 2:
+            threading.Event().wait(0.05)
+            told += capsys.readouterr().out
+        sink.reply = None
+        journal.unlink()
+        wait_for(lambda: digest_state(engine, digest_id) == "sent")
+    assert received(sink) == everybody()
 
 
 def test_a_worker_waits_for_the_relay(engine, relay, sink, digest_id):
@@ -352,6 +405,34 @@ def test_two_senders_share_the_work(engine, relay, sink, digest_id):
     with working(engine, relay), working(engine, relay):
         wait_for(lambda: digest_state(engine, digest_id) == "sent")
     assert received(sink) == everybody()
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_a_long_run_of_bounces_ends_no_lease(
+    engine, relay, sink, make_publication, make_reader, now, capsys
+):
+    """However many subscriptions are to be ended first: nobody takes a living worker's rows."""
+    moment = datetime.now(UTC)
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 300, now)
+        queue_all(session, digest, moment)
+        no_mailbox = {"state": "failed", "reason": "no-mailbox", "settled_at": moment}
+        session.execute(update(store.Delivery).values(**no_mailbox))
+        letter, publication = store.LetterName.ACCESS, digest.publication
+        ada = make_reader(session, make_publication(session, "other"), "ada@example.net")
+        new_letter(session, letter, publication, ada.subscriber, ada, now=moment)
+    over = threading.Event()
+    sink.reply = lambda stage, _argument: over.wait(20) and None if stage == "dot" else None
+    with working(engine, relay.model_copy(update={"lease": 0.5})):
+        # All in one: dead workers' rows are taken back, and what is over is called sent.
+        wait_for(lambda: digest_state(engine, digest.id) == "sent")
+        over.set()
+        wait_for(lambda: states(engine).get("accepted") == 1)
+    assert "leases_over" not in capsys.readouterr().out
+    with store.reading(engine) as session:
+        found = Counter(session.scalars(select(store.Subscription.state)))
+    assert found == {"bounced": 300, "confirmed": 1}
 
 
 def test_a_dead_workers_rows_are_taken_over(engine, relay, sink, digest_id):
