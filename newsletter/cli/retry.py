@@ -97,7 +97,7 @@ def _what_it_means(settings: Settings) -> str:
             "with the same Message-ID."
         )
     return (
-        f"By the header {header} the relay knows one that it took in the last "
-        f"{settings.idempotency_hours:g} hours, and delivers no second one; of an older one, the "
-        "reader may get the mail twice."
+        f"One that carried the header {header} when it was handed over, in the last "
+        f"{settings.idempotency_hours:g} hours, the relay knows, and delivers no second one. Of an "
+        "older one, or one that went before that header was set, the reader may get two."
     )

@@ -96,12 +96,15 @@ def test_the_same_mail_again(doubtful: Home, sink: Sink) -> None:
 
 
 def test_a_relay_that_knows_its_copies(doubtful: Home) -> None:
-    """With an idempotency header nobody is warned of what cannot happen."""
+    """With an idempotency header it is said which mails it helps with: those that had it."""
     doubtful.set(idempotency_header="Resend-Idempotency-Key", idempotency_hours=48)
     change(doubtful, PEOPLE[1], settled_at=ago(minutes=16))
     said = doubtful.run("retry", 1, "--uncertain").stdout
     assert "Resend-Idempotency-Key" in said
     assert "48 hours" in said
+    # This mail went before the header was set.
+    assert "One that carried the header" in said
+    assert "may get two" in said
 
 
 def test_a_mail_that_would_be_another_one(doubtful: Home, sink: Sink) -> None:
