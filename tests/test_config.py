@@ -6,8 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from newsletter import config
+from newsletter.config import Settings
 from newsletter.errors import ConfigError
 
 SECRET = "q7" * 20
@@ -259,6 +261,30 @@ def test_value_refused_with_the_cure(name: str, value: str, cure: str) -> None:
     (fault,) = faults(**{name: value})
     assert cure in fault
     assert "hunter2" not in fault
+
+
+def test_domains_are_written_as_mails_are_counted() -> None:
+    """In A-labels and lower case; of two that are the same the slower one counts."""
+    rates = {"MÜNCHEN.example": 3, "GMX.net": 2, "gmx.NET": 1}
+    found = Settings(**_values(), domain_rates=rates).domain_rates
+    assert found == {"xn--mnchen-3ya.example": 3, "gmx.net": 1}
+
+
+@pytest.mark.parametrize("name", ["@gmail.com", "ada@example.net", "gmail com", ""])
+def test_a_rate_is_for_a_domain(name: str) -> None:
+    """Anything else would hold nobody back, and say nothing."""
+    with pytest.raises(ValidationError, match="is not a domain"):
+        Settings(**_values(), domain_rates={name: 1})
+
+
+def test_a_lease_outlives_a_busy_moment() -> None:
+    """One of a second would be lost by a worker that does its work."""
+    assert "lease" in faults(lease="4.9")[0]
+    assert load(lease="5").settings.lease == 5
+
+
+def _values() -> dict[str, str]:
+    return {name.removeprefix("NEWSLETTER_").lower(): value for name, value in NEEDED.items()}
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

@@ -15,7 +15,7 @@ from newsletter.config import Settings
 from newsletter.sending import retry as again
 from newsletter.store import DigestState
 
-_MINUTES = again.HOLD // timedelta(minutes=1)
+_MINUTE = timedelta(minutes=1)
 
 
 @click.command()
@@ -39,7 +39,8 @@ def retry(
     may have taken them, so that each of these readers may get the mail TWICE; a relay that knows
     its copies (idempotency_header) prevents it. It is the same mail byte by byte, under the same
     Message-ID; what would not be the same one is left uncertain, with the reason `changed`. What is
-    younger than 15 minutes is left alone too, since its answer may still come: exit code 3 then.
+    younger than 15 minutes (or than ten times smtp_timeout, if that is longer) is left alone too,
+    since its answer may still come: exit code 3 then.
 
     \b
     newsletter retry 7 --failed
@@ -56,7 +57,10 @@ def retry(
             if failed:
                 done = again.failed(session, digest, now)
             else:
-                done = again.uncertain(session, digest, now, even_changed=even_changed)
+                hold = again.hold(here.settings.smtp_timeout)
+                done = again.uncertain(
+                    session, digest, now, older_than=hold, even_changed=even_changed
+                )
             is_paused = digest.state == DigestState.PAUSED
     if as_json:
         output.emit_json({"digest": digest_id, "again": done.again, "left": done.left})
@@ -78,8 +82,9 @@ def _say(settings: Settings, digest_id: int, done: again.Done, state: str) -> No
     elif not done.left:
         click.echo(f"Digest {digest_id} has no mail that is {state}; nothing changes.")
     if done.left:
+        minutes = -(-again.hold(settings.smtp_timeout) // _MINUTE)
         click.echo(
-            f"Left alone, being younger than {_MINUTES} minutes: {done.left}. Their answer may "
+            f"Left alone, being younger than {minutes} minutes: {done.left}. Their answer may "
             "still come; the same command takes them later."
         )
 
@@ -92,7 +97,7 @@ def _what_it_means(settings: Settings) -> str:
             "with the same Message-ID."
         )
     return (
-        f"By the header {header} the relay knows one that it took in the last "
-        f"{settings.idempotency_hours:g} hours, and delivers no second one; of an older one, the "
-        "reader may get the mail twice."
+        f"One that carried the header {header} when it was handed over, in the last "
+        f"{settings.idempotency_hours:g} hours, the relay knows, and delivers no second one. Of an "
+        "older one, or one that went before that header was set, the reader may get two."
     )

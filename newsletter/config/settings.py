@@ -14,6 +14,7 @@ from newsletter.config.values import (
     check_address,
     check_base_url,
     check_database_url,
+    check_domain_rates,
     check_limit,
     check_limit_storage,
     check_own_header,
@@ -82,13 +83,18 @@ class Settings(BaseModel):
         default=500, ge=1, description="Mails after which a connection is opened anew."
     )
     mails_per_second: float = Field(
-        default=0, ge=0, description="Mails a second over all processes; 0 for no limit."
+        default=0,
+        ge=0,
+        description="Mails a second over all processes; 0 for no limit. People's own letters never "
+        "wait for it; what they use is taken from the digests' share.",
     )
-    domain_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
+    domain_rates: Annotated[
+        dict[str, Annotated[float, Field(gt=0)]], AfterValidator(check_domain_rates)
+    ] = Field(
         default={},
         examples=[{"gmail.com": 20, "example.edu": 0.5}],
-        description="Mails a second to a domain, over all processes; the large providers have "
-        "defaults.",
+        description="Mails a second to a domain, over all processes, counted likewise; the large "
+        "providers have defaults.",
     )
     stop_grace: float = Field(
         default=10,
@@ -139,7 +145,7 @@ class Settings(BaseModel):
         description="Seconds after which a mail that is still put off counts as failed.",
     )
     lease: float = Field(
-        default=60, gt=0, description="Seconds after which a silent worker's mails are taken back."
+        default=60, ge=5, description="Seconds after which a silent worker's mails are taken back."
     )
     confirm_days: float = Field(
         default=7, gt=0, description="Days that a confirmation link is good for."

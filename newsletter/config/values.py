@@ -114,6 +114,23 @@ def check_address(value: str | None) -> str | None:
     return value
 
 
+def check_domain_rates(rates: dict[str, float]) -> dict[str, float]:
+    """The rates by domains in A-labels and lower case, as mails are counted; the lowest of each.
+
+    Raises ValueError for what is no domain.
+    """
+    found: dict[str, float] = {}
+    for name, rate in rates.items():
+        try:
+            domain = parse_address(f"reader@{name.strip()}").domain
+        except BadInput as error:
+            raise ValueError(
+                f"{name!r} is not a domain; write what stands behind the @, such as example.org"
+            ) from error
+        found[domain] = min(rate, found.get(domain, rate))
+    return found
+
+
 def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(value))

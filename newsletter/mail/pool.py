@@ -23,7 +23,7 @@ from newsletter.mail.transport import Done, Event, Offer, Returned
 
 # RFC 5321 §4.5.3.2.6 asks for ten minutes after the dot where other replies get one or more:
 # giving up early there is what makes a mail's fate unknown.
-_DOT_PATIENCE = 10
+DOT_PATIENCE = 10
 # Where a relay takes fewer connections than there might be, it is asked again after this time.
 _TRY_MORE_AFTER = 60.0
 
@@ -52,7 +52,7 @@ class Pool:
     ) -> None:
         self._size = self._most = size  # the most is lower while the relay takes no more
         self._most_until = 0.0
-        dot = timeout * _DOT_PATIENCE if dot_timeout is None else dot_timeout
+        dot = timeout * DOT_PATIENCE if dot_timeout is None else dot_timeout
         self._route = Route(
             server,
             hostname,

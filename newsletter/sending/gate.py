@@ -211,6 +211,7 @@ _REASONS: dict[LetterName, tuple[tuple[ColumnElement[bool], Any], ...]] = {
     LetterName.DIGEST: (
         _no_person,
         _no_subscription,
+        (_digest_state.is_(None), ERASED),
         (_digest_state == DigestState.CANCELLED, CANCELLED),
         _not(SubscriptionState.CONFIRMED),
         (_unmailable, SUPPRESSED),

@@ -197,6 +197,15 @@ class Pace:
             self._limit.count(overall, moment)
         return 0.0
 
+    def went(self, domain: str) -> None:
+        """A mail to `domain` goes now, whatever the limits say: who waits, waits longer for it."""
+        moment = self._clock()
+        found = self._domains.get(provider(domain))
+        if found is not None and (rate := self._rate(domain, found, moment)) is not None:
+            found.limit.count(rate, moment)
+        if self._overall is not None:
+            self._limit.count(self._overall / self._workers, moment)
+
     def pushed_back(self, domain: str, reply: Reply) -> None:
         """The relay said 421, 450, 451 or 452 for a mail to `domain`.
 

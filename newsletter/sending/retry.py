@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from newsletter.errors import WrongState
+from newsletter.mail.pool import DOT_PATIENCE
 from newsletter.sending.claim import PERSONAL
 from newsletter.sending.queue import lock
 from newsletter.store import Delivery, DeliveryState, Digest, DigestState
@@ -24,8 +25,8 @@ from newsletter.store.doubt import (
     in_doubt,
 )
 
-# Longer than any reply to the dot may take (RFC 5321 §4.5.3.2.6 asks for ten minutes' patience):
-# a stopped worker may still hold the connection on which the mail waits for its answer.
+# Longer than replies to the dot take (RFC 5321 §4.5.3.2.6 asks for ten minutes' patience): a worker
+# that was stopped may still hold the connection on which the mail waits for its answer.
 HOLD = timedelta(minutes=15)
 
 _TRIED = (DigestState.SENDING, DigestState.PAUSED, DigestState.SENT)
@@ -39,6 +40,11 @@ class Done:
 
     again: int
     left: int = 0
+
+
+def hold(smtp_timeout: float) -> timedelta:
+    """How long an uncertain mail is left alone; longer where our own patience is (seconds)."""
+    return max(HOLD, timedelta(seconds=DOT_PATIENCE * smtp_timeout))
 
 
 def failed(session: Session, digest: Digest, now: datetime) -> Done:

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from newsletter import store
+from newsletter.errors import LogFault
 from newsletter.sending import bounced as refused
 from newsletter.sending import claim, queue, retry, status
 from newsletter.worker import beat
@@ -67,7 +68,10 @@ def queue_piece(write: Write, now: datetime, digest_id: int | None) -> bool:
         digest = queue.unfinished(session, digest_id)
         if digest is None:
             return False
-        made = queue.piece(session, digest, now=now)
+        try:
+            made = queue.piece(session, digest, now=now)
+        except LogFault:  # halted since it was found; the watch tells
+            return False
     log.debug("queued", digest=digest.id, readers=made)
     return True
 

@@ -379,7 +379,7 @@ class Handover:
     def _let_go(self) -> None:
         """Record what is known, now that all connections are closed: nothing is held after it."""
         if self._rounds.is_writing:
-            # Nothing of it gets a dot; what it did not record, and its mails in the pool, are below.
+            # Nothing of it gets a dot. Its mails are in the pool still, or have their answer.
             ended, _verdicts = self._rounds.end()
             self._answers = ended.answers + self._answers
             self._doubtful += ended.doubtful

@@ -169,7 +169,8 @@ class Supply:
                 self._dry_until = time.monotonic() + _DRY_FOR
         made = len(self._ready) + sum(len(mails) for _future, mails in self._signing)
         wanted = self._low if self._signers is None else _SIGNED_AHEAD * self._low
-        if self._drafts and made < wanted and not self.wait:
+        may_write = not self.wait or (self._drafts and self._drafts[0].letter != LetterName.DIGEST)
+        if self._drafts and made < wanted and may_write:
             self._write(min(self._low, len(self._drafts)))
 
     def _settle_refused(self) -> None:
@@ -275,6 +276,7 @@ class Supply:
     def _paced(self, count: int) -> Iterator[Draft]:
         """The drafts whose turn it is; those of a domain that must wait go back until theirs.
 
+        A person's own letter never waits; what is counted for it is missing to the digests.
         Asked before a mail is written and signed, which costs more than all the rest.
         """
         for _ in range(count):
@@ -286,6 +288,8 @@ class Supply:
                 if seconds := self._pace.wait(draft.domain):
                     self._put_back.append((self._drafts.popleft().claim, seconds))
                     continue
+            else:
+                self._pace.went(draft.domain)
             yield self._drafts.popleft()
 
     def _sign(self, mails: list[Mail]) -> None:

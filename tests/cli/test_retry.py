@@ -73,6 +73,16 @@ def test_uncertain_mails_are_left_at_first(doubtful: Home, sink: Sink) -> None:
     assert len(sink.received) == 3
 
 
+def test_a_relay_that_may_take_longer(doubtful: Home) -> None:
+    """As long as we wait for its answer, ten times smtp_timeout, nobody is mailed again."""
+    doubtful.set(smtp_timeout=120)
+    change(doubtful, PEOPLE[1], settled_at=ago(minutes=19))
+    result = doubtful.run("retry", 1, "--uncertain", code=3)
+    assert "younger than 20 minutes: 1" in result.stdout
+    change(doubtful, PEOPLE[1], settled_at=ago(minutes=21))
+    assert doubtful.json("retry", 1, "--uncertain")["again"] == 1
+
+
 def test_the_same_mail_again(doubtful: Home, sink: Sink) -> None:
     """It says what that means; the mail is the same byte by byte, and it goes to nobody else."""
     change(doubtful, PEOPLE[1], settled_at=ago(minutes=16))
@@ -86,12 +96,15 @@ def test_the_same_mail_again(doubtful: Home, sink: Sink) -> None:
 
 
 def test_a_relay_that_knows_its_copies(doubtful: Home) -> None:
-    """With an idempotency header nobody is warned of what cannot happen."""
+    """With an idempotency header it is said which mails it helps with: those that had it."""
     doubtful.set(idempotency_header="Resend-Idempotency-Key", idempotency_hours=48)
     change(doubtful, PEOPLE[1], settled_at=ago(minutes=16))
     said = doubtful.run("retry", 1, "--uncertain").stdout
     assert "Resend-Idempotency-Key" in said
     assert "48 hours" in said
+    # This mail went before the header was set.
+    assert "One that carried the header" in said
+    assert "may get two" in said
 
 
 def test_a_mail_that_would_be_another_one(doubtful: Home, sink: Sink) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from mailing import ORIGIN, approved_digest, claimed_mail, queue_all, states, tell_log
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, insert, select, text, update
 
 from newsletter import consent, store
 from newsletter.consent import checkpoint
 from newsletter.errors import LogFault
-from newsletter.sending import audience, claim, queue, settle
+from newsletter.sending import audience, claim, gate, queue, settle
 from newsletter.sending.settle import Verdict
 from newsletter.sending.write import mails
 from newsletter.store.letters import new_letter
@@ -185,3 +186,83 @@ def test_a_halt_between_the_mail_and_the_dot(engine, sending, now) -> None:
         session.execute(update(store.Installation).values(log_fault="changed"))
         assert settle.arm(session, [written[0]], now=now)[0] is Verdict.WAITS
     assert states(engine) == {"queued": 1}
+
+
+def each_way_to_be(session, publication, now):
+    """A row of a digest for each combination of what the gate asks of it; how many there are."""
+    digests = [None]
+    for state in store.DigestState:
+        digest = store.Digest(publication=publication, subject="x", created_at=now, state=state)
+        session.add(digest)
+        session.flush()
+        digests.append(digest.id)
+    subscriptions = [None]
+    position = 1000
+    said = [None, "confirmed", "unsubscribed"]
+    for number, (state, log) in enumerate(product(store.SubscriptionState, said)):
+        name = f"reader-{number}@example.net"
+        reader = store.Subscriber(address=name, address_key=name, created_at=now)
+        subscription = store.Subscription(
+            publication=publication,
+            subscriber=reader,
+            state=state,
+            pending_since=now,
+            created_at=now,
+        )
+        session.add(subscription)
+        session.flush()
+        subscriptions.append(subscription.id)
+        # What was said before, the newest word, and an event that says nothing about the state.
+        for word in (said[-1] if log == said[1] else said[1], log, None) if log else ():
+            position += 1
+            values = {"position": position, "commitment": b"x" * 32, "state": word}
+            session.execute(
+                insert(store.ConsentEvent).values(subscription_id=subscription.id, **values)
+            )
+    ways = list(product(subscriptions, digests, (None, "a@example.net"), (False, True)))
+    readers, rows = [], []
+    for number, (subscription_id, digest_id, address, has_reader) in enumerate(ways, 10_000):
+        name = f"x{number}@example.net"
+        readers.append({"id": number, "address": name, "address_key": name, "created_at": now})
+        rows.append(
+            {
+                "letter": "digest",
+                "publication_id": publication.id,
+                "digest_id": digest_id,
+                "subscriber_id": number if has_reader else None,
+                "subscription_id": subscription_id,
+                "address": address,
+                "state": "claimed",
+                "due_at": now,
+                "created_at": now,
+            }
+        )
+    session.execute(insert(store.Subscriber), readers)
+    session.execute(insert(store.Delivery), rows)
+    return len(ways)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_the_gate_has_one_mind(engine, make_publication, now) -> None:
+    """Whatever a row is, it may go when nothing is said against it, and only then."""
+    with store.transaction(engine) as session:
+        count = each_way_to_be(session, make_publication(session), now)
+    digest = store.LetterName.DIGEST
+    asked = select(
+        store.Delivery, gate.may_go(digest).label("goes"), gate.why_not(digest).label("why")
+    )
+    ada = b"a" * 32
+    goes = 0
+    for fault, reason in product((None, "a fault"), (None, *store.SuppressionReason)):
+        with store.transaction(engine) as session:
+            session.execute(update(store.Installation).values(log_fault=fault))
+            session.execute(delete(store.Suppression))
+            if reason:
+                session.add(store.Suppression(mailbox_hash=ada, reason=reason, created_at=now))
+        with store.reading(engine) as session:
+            found = session.execute(asked, {"mailbox_hash": ada}).all()
+        assert len(found) == count
+        for row, may_go, why in found:
+            assert bool(may_go) == (why is None), (row.id, may_go, why, fault, reason)
+            goes += bool(may_go)
+    assert goes == 2  # one way of all, where the mailbox is not suppressed, or by a block alone

@@ -103,6 +103,19 @@ def test_all_mails_together_get_their_rate(rate):
     assert rate * 20 * 0.9 - 1 <= gone <= rate * 20.1 + rate + 3
 
 
+def test_what_does_not_wait_is_counted_too():
+    """Letters of a person's own go at once; the rest waits for as long as they took."""
+    for overall, domains in ((2, {}), (None, {"example.org": 2})):
+        clock = Clock()
+        pace = Pace(overall, domains, clock)
+        for _ in range(20):
+            pace.went("example.org")
+        assert pace.wait("example.org") > 0
+        assert going(pace, clock, "example.org", 9) == 0
+        assert going(pace, clock, "example.org", 11) >= 18
+    assert pace.wait("example.net") == 0
+
+
 def test_a_limit_holds_back_its_domain_alone():
     """Others go at once, and take nothing from it."""
     clock = Clock()

@@ -23,7 +23,7 @@ from pathlib import Path
 from newsletter import config, store
 from newsletter.worker import run_worker, stop_on_signals
 
-settings = config.load(Path(sys.argv[1])).settings
+settings = config.load(Path(sys.argv[1])).settings.model_copy(update={"lease": 2})
 engine = store.connect(settings.database_url)
 with stop_on_signals() as stop:
     run_worker(engine, settings, stop)
@@ -40,7 +40,7 @@ def installation(tmp_path: Path, engine, settings, sink, make_publication, now):
     url = relay.database_url
     file.write_text(
         f'base_url = "{relay.base_url}"\nsecret_key = "{"s" * 40}"\nhash_key = "{"h" * 32}"\n'
-        f'database_url = "{url}"\nsmtp_url = "{sink.url}"\nlease = 2\n'
+        f'database_url = "{url}"\nsmtp_url = "{sink.url}"\n'
     )
     with store.transaction(engine) as session:
         digest = approved_digest(session, make_publication(session), now)

@@ -509,6 +509,27 @@ def test_a_persons_own_letter_goes_first(engine, relay, sink, digest_id, make_re
     assert order.index("new@example.net") <= 21  # behind the batch that was under way
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_letters_wait_for_no_limit(engine, relay, sink, digest_id, make_reader):
+    """They all leave while the digest may send next to nothing, and take its share besides."""
+    moment = datetime.now(UTC)
+    with store.transaction(engine) as session:
+        publication = session.get(store.Digest, digest_id).publication
+        readers = session.scalars(select(store.Subscription)).all()
+        for reader in readers:
+            letter = store.LetterName.ACCESS
+            new_letter(session, letter, publication, reader.subscriber, reader, now=moment)
+    with working(engine, relay.model_copy(update={"mails_per_second": 0.05})):
+        wait_for(lambda: len(sink.received) >= 50)
+        number = welcome(engine, digest_id)  # while the digest is held
+        wait_for(lambda: letter_state(engine, number) == "accepted", seconds=5)
+    with store.reading(engine) as session:
+        sent = Counter(
+            session.scalars(select(store.Delivery.letter).where(store.Delivery.state == "accepted"))
+        )
+    assert sent == {"access": 50, "welcome": 1}
+
+
 def test_only_personal_letters_when_asked(engine, relay, sink, digest_id):
     """`digests=False`: a test mail goes out without setting off a digest."""
     from newsletter import addresses

@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from mailing import approved_digest, many_readers, states
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from newsletter import consent, store
 from newsletter.config import Settings
 from newsletter.consent import Keyring, checkpoint
 from newsletter.consent.checkpoint_format import Checkpoint
+from newsletter.sending import queue
 from newsletter.store.letters import new_letter
-from newsletter.worker import Sender, smtp_pool
+from newsletter.worker import Sender, chores, smtp_pool
 
 
 @pytest.fixture
@@ -164,6 +165,31 @@ def test_a_fault_in_the_log_leaves_the_way_to_ones_own_data_open(
     with store.transaction(engine) as session:
         checkpoint.go_on(session)
     until(lambda: states(engine) == {"accepted": 2})
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_halt_at_the_wrong_moment_ends_no_worker(engine, make_publication, now) -> None:
+    """Between the finding of a digest that is to be queued, and its queueing: nothing is queued."""
+    with store.transaction(engine) as session:
+        digest = approved_digest(session, make_publication(session), now)
+        many_readers(session, digest.publication, 3, now)
+        queue.begin(session, digest, now=now)
+    found = []
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def halt(_connection, _cursor, statement, *_rest):
+        if "queued_at IS NULL" in statement and not found:
+            found.append(statement)
+            with store.transaction(engine) as session:
+                checkpoint.halt(session, "position 0: the event is missing")
+
+    assert not chores.queue_piece(lambda: store.transaction(engine), now, digest.id)
+    assert found
+    assert states(engine) == {}
+    with store.transaction(engine) as session:
+        checkpoint.go_on(session)
+    assert chores.queue_piece(lambda: store.transaction(engine), now, digest.id)
+    assert states(engine) == {"queued": 3}
 
 
 def test_nothing_leaves_an_older_database(engine, relay, reader, running, sink) -> None:
