@@ -39,7 +39,8 @@ def running(markup: str, room: int, level: int = 2) -> str:
     """
     made = headed(fitted(markup, room), level)
     made = around(_numbered(made), "table", '<div class="scroll">', "</div>")
-    made = around(made, "pre", _CELL.format("code"), _CELL_END)
+    # The gap is the block's: margins of a table are lost in Outlook, and within a cell in all.
+    made = around(made, "pre", f'<div class="set">{_CELL.format("code")}', f"{_CELL_END}</div>")
     made = _QUOTE.sub(lambda found: found[0] + _CELL.format("bar"), made)
     return made.replace("</blockquote>", f"{_CELL_END}</blockquote>")
 

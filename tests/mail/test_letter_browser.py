@@ -190,3 +190,20 @@ def test_words_in_tables_are_whole(browser: Browser, theme: str) -> None:
             box = page.locator(".scroll")
             assert box.evaluate("e => e.scrollWidth > e.clientWidth")
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+# How far the foot of the first one is above the head of the other, in pixels.
+GAP = """([one, other]) => document.querySelector(other).getBoundingClientRect().top
+    - document.querySelector(one).getBoundingClientRect().bottom"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_code_stands_by_itself(browser: Browser, theme: str) -> None:
+    """There is as much room above and below its ground as around a quote."""
+    body = "Before.\n\n    code\n\nBetween.\n\n> A quote\n\nAfter.\n"
+    content = replace(EVERYTHING, pieces=(pictured("Code", body=body),))
+    with opened(browser, letter(content, theme).html) as page:
+        around = ((".prose > p:has(+ .set)", ".code"), (".code", ".prose > .set + p"))
+        gaps = [page.evaluate(GAP, pair) for pair in around]
+        quote = page.evaluate(GAP, [".prose > .set + p", ".prose blockquote"])
+    assert gaps == [22, 22] and quote == 22
