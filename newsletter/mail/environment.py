@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from newsletter.i18n import is_right_to_left, locale_of, translations
-from newsletter.mail import columns
+from newsletter.mail import columns, isolation
 from newsletter.mail.colors import palette
 from newsletter.mail.message import clean_line
 from newsletter.mail.pictures import fitted, shown_size
@@ -114,6 +114,7 @@ def make(language: str, loader: jinja2.BaseLoader) -> jinja2.Environment:
         "spoken": voices.spoken,
         "ours": voices.ours,
         "upright": voices.upright,
+        "side_of": voices.side_of,
         "shown_size": shown_size,
         "styles_here": Markup(STYLES_HERE),  # noqa: S704 - a constant
     }
@@ -123,6 +124,8 @@ def make(language: str, loader: jinja2.BaseLoader) -> jinja2.Environment:
         "columns": lambda text: columns.width(str(text)),
         "day": lambda iso, tag=None: _day(iso, tag or language),
         "color": palette,
+        "dotted": isolation.in_html,
+        "dotted_text": isolation.in_text,
         # What is safe HTML stays that, and what is not does not become it.
         "running": lambda html, room, level=2: type(html)(running(html, room, level)),
         # Of digests that were frozen before there was `running`.

@@ -33,6 +33,10 @@ class Voices:
             return Markup()
         return attributes(self._ours)
 
+    def side_of(self, tag: str | None) -> str:
+        """The direction of an element that speaks `tag`, or for None the letter's language."""
+        return _direction(tag or self._language)
+
     def upright(self, tag: str | None) -> str:
         """A class for what speaks `tag`, when its script has no italic and the letter's has one."""
         if tag and is_slanting(self._language) and not is_slanting(tag):
@@ -42,5 +46,8 @@ class Voices:
 
 def attributes(tag: str) -> Markup:
     """`lang` and `dir` of an element that speaks `tag`."""
-    direction = "rtl" if is_right_to_left(tag) else "ltr"
-    return Markup(' lang="{}" dir="{}"').format(tag.replace("_", "-"), direction)
+    return Markup(' lang="{}" dir="{}"').format(tag.replace("_", "-"), _direction(tag))
+
+
+def _direction(tag: str) -> str:
+    return "rtl" if is_right_to_left(tag) else "ltr"

@@ -119,3 +119,50 @@ def test_a_mixed_digest_is_filled_in() -> None:
 def test_what_is_said_of_a_voice(letter_in: str, tag: str | None, said: str) -> None:
     """Nothing of the letter's own; what is said is harmless in an attribute."""
     assert Voices(letter_in).spoken(tag) == said
+
+
+# The parts of the line below a title in the order in which they are painted, from the left: each
+# character's place, by the text that it stands in.
+PAINTED = """(line) => {
+    const found = [];
+    const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const text = walker.currentNode;
+        for (const word of text.data.matchAll(/[^\\s\\u200f]+/g)) {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            found.push([range.getBoundingClientRect().left, word[0]]);
+        }
+    }
+    return found.sort((one, other) => one[0] - other[0]).map(each => each[1]);
+}"""
+DATED = pictured("سمامات", language="ar", author="Ada Byron", published="2026-11-20")
+
+
+@pytest.mark.parametrize("isolates", [True, False])
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_line_of_two_scripts_is_in_order(browser: Browser, language: str, isolates: bool) -> None:
+    """A Latin name comes first, at the right, and an Arabic date keeps its day, also in mail
+    programs that know no isolation; in an English line each is where it is in English.
+    """
+    english = replace(DATED, title="Swifts", language="en", author="ليلى")
+    content = replace(EVERYTHING, pieces=(DATED, english), language=language)
+    document = letter(content).html
+    if not isolates:
+        document = document.replace('<span dir="auto"', "<span")
+    with opened(browser, document) as page:
+        arabic, latin = page.locator(".meta").all()
+        painted = arabic.evaluate(PAINTED)
+        assert painted == ["2026", "نوفمبر", "20", "·", "Ada", "Byron"]
+        if isolates:
+            assert latin.evaluate(PAINTED) == ["ليلى", "·", "November", "20,", "2026"]
+
+
+def test_a_line_of_two_scripts_in_plain_text() -> None:
+    """It has characters for the same where it runs to the left, and none where it need not."""
+    arabic = letter(replace(EVERYTHING, pieces=(replace(DATED, image=None),), language="ar"))
+    assert "\n\u200f\u2068Ada Byron\u2069 · \u206820 نوفمبر 2026\u2069\n" in arabic.text
+    bare = replace(DATED, author=None, published=None, image=None)
+    for text in (letter().text, letter(replace(EVERYTHING, pieces=(bare,))).text):
+        assert not re.search("[\u2066-\u2069\u200e\u200f]", text)
