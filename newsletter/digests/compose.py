@@ -142,7 +142,11 @@ def content(_session: Session, digest: Digest) -> Content:
         outro_html=markdown.html(digest.outro or "", base_url=None),
         outro_text=markdown.text(digest.outro or "", base_url=None),
         pieces=tuple(
-            _piece(entry, full=_is_full(entry, digest.length, single=is_single))
+            _piece(
+                entry,
+                full=_is_full(entry, digest.length, single=is_single),
+                around=digest.publication.language,
+            )
             for entry in digest.entries
         ),
         language=digest.publication.language,
@@ -219,10 +223,12 @@ def _suggested_preheader(digest: Digest) -> str:
     )
 
 
-def _piece(entry: DigestArticle, *, full: bool) -> Piece:
+def _piece(entry: DigestArticle, *, full: bool, around: str) -> Piece:
     article = entry.article
     summary = body.summary(article)
     whole = body.whole(article) if full else body.Written("", "")
+    said = f"{article.title} {summary.text}"
+    language = tongue.told(article.language, said)
     # A text that has the picture in it does not need it once more above.
     is_shown = body.has_picture(whole, article.image)
     return Piece(
@@ -243,5 +249,6 @@ def _piece(entry: DigestArticle, *, full: bool) -> Piece:
         full=full,
         section=entry.section,
         is_lead=entry.is_lead,
-        language=tongue.told(article.language, f"{article.title} {summary.text}"),
+        language=language,
+        direction=None if language else tongue.turned(said, around),
     )

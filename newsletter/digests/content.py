@@ -27,6 +27,7 @@ class Piece:
     full: the letter shows the body; otherwise it shows the summary and a link to `url`.
     section: the heading under which it stands, with those beside it that say the same; None for
     none. is_lead: it is shown larger than the rest. language: a BCP 47 tag; None for the digest's.
+    direction: "rtl" or "ltr" of one whose language nobody knows, when that is not the digest's.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Piece:
     section: str | None = None
     is_lead: bool = False
     language: str | None = None
+    direction: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,33 +21,47 @@ class Voices:
         self._ours = choose([language])
         self._has_ours = bool(choose([language], ""))
 
-    def spoken(self, tag: str | None) -> Markup:
-        """The attributes of an element that speaks `tag`; none for the letter's own, or None."""
+    def spoken(self, tag: str | None, side: str | None = None) -> Markup:
+        """The attributes of an element that speaks `tag`; none for the letter's own, or None.
+
+        side: "rtl" or "ltr" of one whose language nobody knows, which runs the other way.
+        """
         if not tag or is_same(tag, self._language):
-            return Markup()
+            return turned(self._language, side)
         return attributes(tag)
 
-    def ours(self, tag: str | None = None) -> Markup:
-        """Those of an element with words of ours within one that speaks `tag`."""
-        if self._has_ours and (not tag or choose([tag], "") == self._ours):
+    def ours(self, tag: str | None = None, side: str | None = None) -> Markup:
+        """Those of an element with words of ours within one that speaks `tag`, or runs `side`."""
+        is_turned = not tag and side is not None and side != direction(self._ours)
+        if self._has_ours and not is_turned and (not tag or choose([tag], "") == self._ours):
             return Markup()
         return attributes(self._ours)
 
-    def side_of(self, tag: str | None) -> str:
+    def side_of(self, tag: str | None, side: str | None = None) -> str:
         """The direction of an element that speaks `tag`, or for None the letter's language."""
-        return _direction(tag or self._language)
+        return direction(tag) if tag else side or direction(self._language)
 
-    def upright(self, tag: str | None) -> str:
-        """A class for what speaks `tag`, when its script has no italic and the letter's has one."""
-        if tag and is_slanting(self._language) and not is_slanting(tag):
-            return " upright"
-        return ""
+    def upright(self, tag: str | None, side: str | None = None) -> str:
+        """A class for what speaks `tag`, when its script has no italic and the letter's has one.
+
+        side: as for `spoken`; no script that is written from the right has one.
+        """
+        has_none = not is_slanting(tag) if tag else side == "rtl"
+        return " upright" if has_none and is_slanting(self._language) else ""
 
 
 def attributes(tag: str) -> Markup:
     """`lang` and `dir` of an element that speaks `tag`."""
-    return Markup(' lang="{}" dir="{}"').format(tag.replace("_", "-"), _direction(tag))
+    return Markup(' lang="{}" dir="{}"').format(tag.replace("_", "-"), direction(tag))
 
 
-def _direction(tag: str) -> str:
+def turned(around: str, side: str | None) -> Markup:
+    """`dir` of an element that runs `side`, where what is around it, in `around`, does not."""
+    if side is None or side == direction(around):
+        return Markup()
+    return Markup(' dir="{}"').format(side)
+
+
+def direction(tag: str) -> str:
+    """ "rtl" or "ltr", in which text in the language `tag` runs."""
     return "rtl" if is_right_to_left(tag) else "ltr"

@@ -16,7 +16,8 @@ from flask import Flask, g, has_request_context, request
 from markupsafe import Markup
 
 from newsletter import i18n
-from newsletter.mail.voices import attributes
+from newsletter.mail import isolation
+from newsletter.mail.voices import attributes, direction, turned
 
 # The pages that people go to and fro between; what is mailed or fetched has its own language.
 _KEEPING = frozenset({"start", "publication", "form", "subscribe", "embed", "archive", "archived"})
@@ -33,6 +34,7 @@ def install(app: Flask) -> None:
     # As in letters: line ends within {% trans %} are blanks.
     app.jinja_env.policies["ext.i18n.trimmed"] = True
     app.add_template_filter(day, "day")
+    app.add_template_filter(isolation.in_html, "dotted")
     app.add_template_filter(moment, "moment")
     app.jinja_env.globals |= {
         "current_language": current,
@@ -41,6 +43,7 @@ def install(app: Flask) -> None:
         "spoken": spoken,
         "back": back,
         "ours": ours,
+        "direction": direction,
     }
 
     @app.url_defaults
@@ -113,33 +116,42 @@ def others() -> list[tuple[str, str, str | None]]:
     ]
 
 
-def spoken(language: str, *, within: str | None = None) -> Markup:
+def spoken(language: str, *, within: str | None = None, side: str | None = None) -> Markup:
     """The attributes of an element that speaks `language`; none where what is around it does too.
 
     within: the language of that; None for the page's. WCAG 2.2, 3.1.2: a screen reader must know
-    whose voice to take.
+    whose voice to take. side: "rtl" or "ltr" of an element whose own language nobody knows.
     """
     around = current() if within is None else within
+    if side is not None:
+        return turned(around, side)
     return Markup() if i18n.is_same(language, around) else attributes(language)
 
 
-def back(language: str) -> Markup:
-    """The attributes with which an element inside one that speaks `language` has the page's."""
-    return Markup() if i18n.is_same(language, current()) else attributes(current())
+def back(language: str, side: str | None = None) -> Markup:
+    """The attributes with which an element inside one that speaks `language` has the page's.
+
+    side: as for `spoken`, of the one around.
+    """
+    is_turned = side is not None and side != direction(current())
+    is_here = i18n.is_same(language, current()) and not is_turned
+    return Markup() if is_here else attributes(current())
 
 
-def ours(within: str) -> Markup:
+def ours(within: str, side: str | None = None) -> Markup:
     """The attributes of an element with words of ours, in whatever language we have them, inside
-    one that speaks `within`.
+    one that speaks `within`. side: as for `spoken`, of the one around.
     """
     have = i18n.choose([current()])
-    return Markup() if i18n.choose([within], "") == have else attributes(have)
+    is_turned = side is not None and side != direction(have)
+    is_here = i18n.choose([within], "") == have and not is_turned
+    return Markup() if is_here else attributes(have)
 
 
-def day(value: date | str) -> str:
-    """A date (or its ISO form) as the page's language writes it, such as March 1, 2026."""
+def day(value: date | str, tag: str | None = None) -> str:
+    """A date (or its ISO form) as the language `tag`, or the page's, writes it: March 1, 2026."""
     parsed = date.fromisoformat(value[:10]) if isinstance(value, str) else value
-    return format_date(parsed, "long", locale=i18n.locale_of(current()))
+    return format_date(parsed, "long", locale=i18n.locale_of(tag or current()))
 
 
 def moment(value: datetime | str) -> str:

@@ -254,3 +254,27 @@ def test_an_article_keeps_its_language(
         for each in kept["pieces"]:
             del each["language"]
         assert [each.language for each in Content.from_json(kept).pieces] == [None, None]
+
+
+def test_an_article_of_an_unknown_language_begins_on_its_side(
+    engine: Engine, now: datetime, make_publication: MakePublication
+) -> None:
+    """Its direction is that of its letters, also when what was said of it is belied by them."""
+    with store.transaction(engine) as session:
+        ids = keep(session, "הסיסים חזרו", now=now, summary="בערב")
+        ids += keep(session, "مساء عودة السمامات", now=now, language="en-US", summary="مساء")
+        ids += keep(session, "English", now=now)
+        ids += keep(session, "عودة السمامات", now=now, language="ar", summary="مساء")
+        digest = compose.new(session, make_publication(session), article_ids=ids, now=now)
+        content = compose.content(session, digest)
+        assert [(each.language, each.direction) for each in content.pieces] == [
+            (None, "rtl"),
+            (None, "rtl"),
+            (None, None),
+            ("ar", None),
+        ]
+        kept = json.loads(json.dumps(content.to_json()))
+        assert Content.from_json(kept) == content
+        for each in kept["pieces"]:
+            del each["direction"]
+        assert {each.direction for each in Content.from_json(kept).pieces} == {None}

@@ -29,3 +29,22 @@ def test_a_language_that_letters_do_not_belie(
 ) -> None:
     """It counts unless what is said runs the other way, or it is no language."""
     assert tongue.told(language, words) == told
+
+
+@pytest.mark.parametrize(
+    ("words", "around", "side"),
+    [
+        ("הסיסים חזרו", "en", "rtl"),
+        ("The swifts are back", "ar", "ltr"),
+        ("WordPress 7: مساء عودة السمامات", "en", "rtl"),
+        ("The swifts are back", "de", None),
+        ("הסיסים חזרו", "ar", None),
+        ("2026", "ar", None),
+        ("", "he", None),
+    ],
+)
+def test_on_which_side_an_article_of_an_unknown_language_begins(
+    words: str, around: str, side: str | None
+) -> None:
+    """On that of its letters; nothing is said where the publication begins there too."""
+    assert tongue.turned(words, around) == side

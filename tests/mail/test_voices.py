@@ -166,3 +166,20 @@ def test_a_line_of_two_scripts_in_plain_text() -> None:
     bare = replace(DATED, author=None, published=None, image=None)
     for text in (letter().text, letter(replace(EVERYTHING, pieces=(bare,))).text):
         assert not re.search("[\u2066-\u2069\u200e\u200f]", text)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_an_article_of_an_unknown_language(browser: Browser, theme: str, language: str) -> None:
+    """It begins on its own side, and says nothing of its language; our words begin on theirs."""
+    side, one = ("rtl", ARABIC) if language == "en" else ("ltr", ENGLISH)
+    unknown = replace(one, language=None, direction=side)
+    for pieces in ((unknown, pictured("Oaks")), (pictured("Owls"), unknown)):
+        content = replace(EVERYTHING, subject="X", pieces=pieces, language=language)
+        document = letter(content, theme).html
+        with opened(browser, document) as page:
+            found = page.evaluate(SIDES, one.title)
+        begins = "right" if side == "rtl" else "left"
+        assert [found[name] for name in ("lines", "bar", "list")] == [begins] * 3
+        assert (found["slant"], found["lang"]) == ("normal", language)
+        assert re.search(r'lang="en" dir="ltr"[^>]*>Read it on the web', document)

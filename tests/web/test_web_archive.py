@@ -284,3 +284,22 @@ def test_what_the_letter_shows_the_page_shows(client: FlaskClient, publish: Publ
     assert '<div class="scroll" role="group" tabindex="0" aria-label="Table"><table>' in text
     german = client.get(f"/field-notes/archive/{made.public_id}?lang=de").text
     assert 'aria-label="Tabelle"' in german
+
+
+def test_an_article_of_an_unknown_language_begins_on_its_side(
+    client: FlaskClient, publish: Publish
+) -> None:
+    """Nothing is said of its language; a date and a word of ours in it are the page's."""
+    pieces = [
+        {"title": "مساء", "tags": [], "summary_html": "<p>كلمة</p>", "direction": "rtl",
+         "url": "https://example.org/ar", "author": "Ada", "published": "2026-11-20"},
+    ]  # fmt: skip
+    made = publish(pieces=pieces)
+    text = client.get(f"/field-notes/archive/{made.public_id}").text
+    assert re.search(r'<section class="piece[^>"]*" dir="rtl">', text)
+    assert re.search(r'href="https://example.org/ar" lang="en" dir="ltr">Read on', text)
+    assert '<span class="away" dir="rtl">: مساء' in text
+    assert (
+        '<p class="byline"><span dir="auto">Ada</span>\u200f · \u200f<span dir="auto">'
+        '<time datetime="2026-11-20" lang="en" dir="ltr">November 20, 2026</time></span></p>'
+    ) in text
