@@ -254,3 +254,33 @@ def test_a_feed_has_no_need_of_our_styles(client: FlaskClient, publish: Any) -> 
     assert html_faults(html) == []
     assert '<td style="text-align: right">1</td>' in html and " align=" not in html
     assert "<ul>\n<li>☑ done" in html
+
+
+def test_the_line_below_a_title_speaks_as_its_article(client: FlaskClient, publish: Any) -> None:
+    """An article's date is as its language writes it, and in its order; one of an unknown language
+    has the digest's date, and begins on its own side.
+    """
+    piece = {"tags": [], "summary_html": "<p>x</p>", "author": "Ada", "published": "2026-11-20"}
+    publish(
+        pieces=[
+            {**piece, "title": "مساء", "language": "ar"},
+            {**piece, "title": "Eichen", "language": "de"},
+            {**piece, "title": "סיסים", "direction": "rtl"},
+        ],
+    )
+    [item] = json.loads(client.get("/field-notes/feed.json").data)["items"]
+    html = item["content_html"]
+    assert html_faults(html) == []
+    assert re.findall(r"<div( [^>]*)>\s*<h2>(\w+)</h2>\s*<p><em>(.*)</em></p>", html) == [
+        (
+            ' lang="ar" dir="rtl"',
+            "مساء",
+            '<span dir="auto">Ada</span>\u200f · \u200f<span dir="auto">20 نوفمبر 2026</span>',
+        ),
+        (' lang="de" dir="ltr"', "Eichen", "Ada · 20. November 2026"),
+        (
+            ' dir="rtl"',
+            "סיסים",
+            '<span dir="auto">Ada</span>\u200f · \u200f<span dir="auto">November 20, 2026</span>',
+        ),
+    ]
