@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lettering import EVERYTHING, letter, piece
+from lettering import EVERYTHING, THEMES, letter, pictured, piece
 
 from newsletter.digests import markdown, markup
 from newsletter.mail import columns
@@ -55,7 +55,7 @@ Close to home
 
 Owl
 ---
-Birds · Photo: Jane Doe
+Birds
 
 Each spring.
 """
@@ -104,9 +104,46 @@ Ambleside, England
     )
 
 
-def test_it_is_the_same_in_every_theme() -> None:
-    """A theme is for the eye."""
-    assert letter(theme="magazine").text == letter(theme="plain").text
+@pytest.mark.parametrize("theme", THEMES)
+def test_it_is_the_same_in_every_theme(theme: str) -> None:
+    """A theme is for the eye; but who made a picture is told where the theme shows it."""
+    by = {title: f"Maker of {title}" for title in ("Lead", "Teaser", "Whole")}
+    pieces = (
+        pictured("Lead", is_lead=True, image_credit=by["Lead"]),
+        pictured("Teaser", image_credit=by["Teaser"]),
+        pictured("Whole", body="All of it.", image_credit=by["Whole"]),
+    )
+    made = letter(replace(EVERYTHING, pieces=pieces), theme)
+    shown = {name for name in by.values() if name in made.html}
+    assert {name for name in by.values() if name in made.text} == shown
+    assert len(shown) == (3 if theme == "magazine" else 2)
+    bare = replace(EVERYTHING, pieces=tuple(replace(each, image=None) for each in pieces))
+    assert letter(bare, theme).text == letter(bare).text
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "Picture"), ("de", "Bild"), ("fr", "Image\N{NO-BREAK SPACE}"), ("es", "Imagen")],
+)
+def test_who_wrote_and_who_took_the_picture(language: str, told: str) -> None:
+    """Two names side by side: one says what it is for, unless it does so itself."""
+    pieces = tuple(
+        pictured("Oaks", is_lead=True, author="Ada", image_credit=credit)
+        for credit in ("Jane Doe", "Foto: Jane Doe")
+    )
+    text = letter(replace(EVERYTHING, pieces=pieces, language=language)).text
+    assert re.search(rf"\nAda · .*{told}: Jane Doe\n", text)
+    assert "· Foto: Jane Doe\n" in text
+
+
+def test_a_long_list_of_titles() -> None:
+    """What goes on in a second line stands below the first letter, whatever the number."""
+    content = replace(EVERYTHING, pieces=(piece("Twelve letters " * 6),) * 10)
+    lines = letter(content).text.split("\n")
+    for start in ("1. ", "10. "):
+        place = lines.index(next(line for line in lines if line.startswith(f"{start}Twelve")))
+        rest = lines[place + 1]
+        assert rest.strip() and len(rest) - len(rest.lstrip()) == len(start)
 
 
 def test_titles_in_wide_letters_are_underlined_to_their_end() -> None:
