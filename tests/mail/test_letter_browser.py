@@ -207,3 +207,24 @@ def test_code_stands_by_itself(browser: Browser, theme: str) -> None:
         gaps = [page.evaluate(GAP, pair) for pair in around]
         quote = page.evaluate(GAP, [".prose > .set + p", ".prose blockquote"])
     assert gaps == [22, 22] and quote == 22
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(
+    "body", ["<p>Text</p>", "Text", "<div>Text</div>", "<ul><li>Text</li></ul>"]
+)
+@pytest.mark.parametrize("is_full", [True, False])
+def test_the_way_on_stands_below_the_text(
+    browser: Browser, theme: str, body: str, is_full: bool
+) -> None:
+    """As far below, whether the text ends in a paragraph or not."""
+    one = pictured("Oaks", full=is_full, body_html=body, summary_html=body)
+    with opened(browser, letter(replace(EVERYTHING, pieces=(one,)), theme).html) as page:
+        is_lead = theme == "magazine" and not is_full
+        foot = page.evaluate(
+            """() => { const range = document.createRange();
+            const text = document.querySelectorAll('.prose')[1];
+            range.selectNodeContents(text); return range.getBoundingClientRect().bottom }"""
+        )
+        head = page.locator(".button" if is_lead else ".on").first.bounding_box()
+    assert head is not None and 17 <= head["y"] - foot <= 25

@@ -125,3 +125,24 @@ def test_a_digest_looks_like_its_letter(
     assert page.locator("dt").evaluate(style, "fontWeight") == "700"
     assert page.locator("pre").evaluate("e => e.scrollWidth <= e.clientWidth")
     page.close()
+
+
+def test_keys_and_texts_without_paragraphs_in_the_archive(
+    site: str, browser: Browser, publish: Callable[..., store.Digest]
+) -> None:
+    """A key has an edge and equally wide letters; the way on has room above it all the same."""
+    body = "Press <kbd>Ctrl</kbd>"
+    url = "https://example.org/1"
+    made = publish(pieces=[{"title": "T", "tags": [], "full": True, "body_html": body, "url": url}])
+    page = browser.new_page()
+    page.goto(f"{site}/field-notes/archive/{made.public_id}")
+    style = page.locator("kbd").evaluate(
+        "e => [getComputedStyle(e).borderLeftWidth, getComputedStyle(e).fontFamily]"
+    )
+    gap = page.evaluate(
+        "document.querySelector('.more').parentElement.getBoundingClientRect().top"
+        " - document.querySelector('kbd').closest('.prose').getBoundingClientRect().bottom"
+    )
+    page.close()
+    assert style[0] == "1px" and "monospace" in style[1]
+    assert gap >= 16
