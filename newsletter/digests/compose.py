@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from sqlalchemy.orm import Session
 
-from newsletter.digests import articles, body, choose, markdown, suggest, tongue
+from newsletter.digests import articles, body, choose, markdown, pictured, suggest, tongue
 from newsletter.digests.arrange import Arrangement, Entry, Length, arrange
 from newsletter.digests.content import Content, Piece
 from newsletter.digests.oneline import one_line
@@ -188,8 +188,8 @@ def _arrange(
     entries = list(entries)
     numbers = dict.fromkeys([*(entry.article_id for entry in entries), *wanted.named])
     rows: Mapping[int, Article] = {number: articles.find(session, number) for number in numbers}
-    pictured = {number for number, row in rows.items() if row.image}
-    for place, entry in enumerate(arrange(entries, wanted, pictured=pictured)):
+    with_picture = {number for number, row in rows.items() if row.image}
+    for place, entry in enumerate(arrange(entries, wanted, pictured=with_picture)):
         digest.entries.append(
             DigestArticle(
                 place=place,
@@ -224,7 +224,8 @@ def _piece(entry: DigestArticle, *, full: bool) -> Piece:
     summary = body.summary(article)
     whole = body.whole(article) if full else body.Written("", "")
     # A text that has the picture in it does not need it once more above.
-    is_shown = body.has_picture(whole, article.image)
+    shown = pictured.completed(whole, article)
+    whole = shown or whole
     return Piece(
         title=article.title,
         url=article.url,
@@ -234,7 +235,8 @@ def _piece(entry: DigestArticle, *, full: bool) -> Piece:
         summary_text=summary.text,
         body_html=whole.html,
         body_text=whole.text,
-        image=None if is_shown else article.image,
+        image=None if shown else article.image,
+        image_in_body=article.image if shown else None,
         image_alt=article.image_alt or "",
         image_credit=article.image_credit,
         image_width=article.image_width,
