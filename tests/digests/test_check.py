@@ -419,6 +419,17 @@ def test_what_the_web_says() -> None:
         assert [each.rule.name for each in found] == expected
 
 
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("subject", [OAKS.title, "The wood in March"])
+@pytest.mark.parametrize("more", ["", "<h3>What was new</h3>"])
+def test_a_letter_of_one_article_names_it(theme: str, subject: str, more: str) -> None:
+    """Its title is the letter's heading then, whatever headings the article has of its own."""
+    piece = replace(OAKS, body_html=more + f"<p>{LONG}</p>" * 70, body_text=LONG)
+    made = letter(replace(CONTENT, subject=subject, pieces=(piece,)), theme)
+    (found,) = [each for each in findings(made) if each.rule.name == "html-cut"]
+    assert "The longest: “Counting oaks” " in found.detail
+
+
 def test_a_large_letter_is_checked_quickly() -> None:
     """A letter of half a megabyte, in about the time that it takes to render it."""
     piece = replace(OAKS, body_html=f"<p>{LONG}</p>" * 20, body_text=f"{LONG}\n\n" * 20)
