@@ -17,6 +17,7 @@ from newsletter.cli.signing import signed
 from newsletter.cli.testmail import test
 from newsletter.digests import approve as approving
 from newsletter.digests import compose
+from newsletter.digests.check import NotFit
 from newsletter.digests.content import Piece
 from newsletter.sending import control
 from newsletter.store.listing import digests
@@ -90,18 +91,32 @@ def show(*, digest_id: int, as_json: bool) -> None:
 @digest.command()
 @digest_argument
 @fitness.force_option
-def approve(*, digest_id: int, forced: frozenset[str]) -> None:
+@output.json_option
+def approve(*, digest_id: int, forced: frozenset[str], as_json: bool) -> None:
     """Freeze a draft as it is now: neither articles nor templates change it any more.
 
     Its mails will carry the consent log's checkpoint of this moment, so that every mailbox is a
-    witness of the log. What `digest check` calls an error stops it, with exit code 8.
+    witness of the log. What `digest check` calls an error stops it, with exit code 8. --json
+    tells what `digest check --json` does, and the digest's state.
 
     \b
     newsletter digest approve 7
     newsletter digest approve 7 --force html-cut
     """
     with installation.opened() as here:
-        note = signed(here)
+        checked = _approve(here, digest_id, forced, as_json=as_json)
+    if as_json:
+        output.emit_json(fitness.record(checked) | {"state": store.DigestState.APPROVED})
+    else:
+        click.echo(f"Digest {digest_id} is approved; send it with: newsletter send {digest_id}")
+
+
+def _approve(
+    here: installation.Installation, digest_id: int, forced: frozenset[str], *, as_json: bool
+) -> fitness.Checked:
+    checked = None
+    note = signed(here)
+    try:
         with store.transaction(here.engine) as session:
             base_url, now = here.settings.base_url, installation.now()
             found = find(session, digest_id)
@@ -114,8 +129,15 @@ def approve(*, digest_id: int, forced: frozenset[str]) -> None:
                 templates_folder=here.settings.templates_folder,
             )
             # As it was frozen; an error takes the approval back with it.
-            fitness.demand(here, session, found, forced)
-    click.echo(f"Digest {digest_id} is approved; send it with: newsletter send {digest_id}")
+            checked = fitness.look_at(here, session, found)
+            if not as_json:
+                fitness.show(checked)
+            checked.demand(forced)
+    except NotFit:
+        if as_json and checked is not None:
+            output.emit_json(fitness.record(checked) | {"state": store.DigestState.DRAFT})
+        raise
+    return checked
 
 
 @digest.command()

@@ -55,11 +55,24 @@ def add(*, url: str, slug: str, as_json: bool) -> None:
             now = installation.now()
             made = feeds.add(session, publications.find(session, slug), found, now=now)
             tally = feeds.take(session, made, answer, now=now, every=here.feed_every)
-            record = _record(made) | {"tally": tally.as_dict()}
+            entries = answer.reading.entries if answer.reading else ()
+            undated = sum(each.article.published is None for each in entries)
+            numbers = {"entries": len(entries), "undated": undated}
+            record = _record(made) | {"tally": tally.as_dict(), **numbers}
     if as_json:
         output.emit_json(record)
         return
-    click.echo(f"{output.clean(made.title or made.url)}: {_told(tally)}")
+    brought = f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'}"
+    if undated:
+        brought += f", {undated} of them without a date"
+    click.echo(f"{output.clean(made.title or made.url)}: {brought}; {_told(tally)}")
+    if undated:
+        click.echo(
+            "Note: whether an entry without a date is new nobody knows: of those that are there "
+            "already, plans and --since with a day choose none. Name their articles in newsletter "
+            "digest new; newsletter article list shows them.",
+            err=True,
+        )
     click.echo(f"Added the feed {made.id}")
 
 

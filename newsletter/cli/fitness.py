@@ -22,6 +22,7 @@ from newsletter.store import Digest
 
 # One address; all of them together have a minute.
 _SECONDS_A_LINK = 10.0
+# Of a warning. Whoever mends an error wants to know all places of it.
 _SHOWN_PLACES = 5
 
 NOT_FIT = check.NotFit.exit_code
@@ -57,6 +58,10 @@ class Checked:
     def count(self, level: check.Level) -> int:
         """How many findings of that level there are."""
         return sum(each.rule.level == level for each in self.findings)
+
+    def demand(self, forced: Collection[str]) -> None:
+        """Raises NotFit when there is an error that `forced` does not name."""
+        check.demand(self.digest_id, self.findings, forced)
 
 
 def look_at(here: installation.Installation, session: Session, digest: Digest) -> Checked:
@@ -95,7 +100,7 @@ def demand(
     """
     checked = look_at(here, session, digest)
     show(checked)
-    check.demand(digest.id, checked.findings, forced)
+    checked.demand(forced)
 
 
 def show(checked: Checked) -> None:
@@ -105,17 +110,20 @@ def show(checked: Checked) -> None:
 
 
 def lines(findings: Iterable[check.Finding]) -> Iterator[str]:
-    """The findings for a person: each rule once, with its first places and its cure."""
+    """The findings for a person: each rule once, with its cure and its places, if it is a warning
+    the first of them.
+    """
     groups: dict[tuple[str, str], list[check.Finding]] = {}
     for each in findings:
         groups.setdefault((each.rule.name, each.rule.mend), []).append(each)
     for some in groups.values():
         rule = some[0].rule
         yield f"{rule.level.capitalize()} {rule.name}: {output.clean(rule.says)}"
-        for each in some[:_SHOWN_PLACES]:
+        most = len(some) if rule.level == check.Level.ERROR else _SHOWN_PLACES
+        for each in some[:most]:
             yield f"    {output.clean(_where(each))}"
-        if len(some) > _SHOWN_PLACES:
-            yield f"    and {len(some) - _SHOWN_PLACES} more"
+        if len(some) > most:
+            yield f"    and {len(some) - most} more"
         yield f"    Mend it: {output.clean(rule.mend)}"
 
 

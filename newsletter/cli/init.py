@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from newsletter import config, store
 from newsletter.cli import installation
 from newsletter.cli.group import Choice
 from newsletter.errors import NewsletterError
+
+_HERE = "http://127.0.0.1:8000"
 
 
 class AlreadyThere(NewsletterError):
@@ -21,7 +24,7 @@ class AlreadyThere(NewsletterError):
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--base-url",
-    default="http://127.0.0.1:8000",
+    default=_HERE,
     show_default=True,
     metavar="URL",
     help="The public address of the service; every link in every mail starts with it.",
@@ -56,9 +59,11 @@ def init(ctx: click.Context, *, folder: Path | None, base_url: str) -> None:
     click.echo(f"Database: {_place(settings)}")
     if key_folder is not None:
         click.echo(f"Signing key: {key_folder}; back it up apart from the database")
-    click.echo(
-        "Next: set base_url and smtp_url in the settings, then newsletter publication create"
-    )
+    is_given = ctx.get_parameter_source("base_url") == ParameterSource.COMMANDLINE
+    missing = [] if is_given or settings.base_url != _HERE else ["base_url"]
+    missing += [] if settings.smtp_url else ["smtp_url"]
+    told = f"set {' and '.join(missing)} in the settings, then " if missing else ""
+    click.echo(f"Next: {told}newsletter publication create")
 
 
 def _write_new(file: Path, text: str) -> None:

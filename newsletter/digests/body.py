@@ -44,11 +44,6 @@ def summary(article: Article) -> Written:
     return Written(f"<p>{html.escape(line)}</p>" if line else "", plaintext.wrap(line))
 
 
-def has_picture(written: Written, address: str | None) -> bool:
-    """Whether the picture at `address` stands in the HTML already."""
-    return address is not None and f'src="{html.escape(address)}"' in written.html
-
-
 def opening(article: Article, *, limit: int) -> str:
     """How it begins (its summary, if it has one), in one line of at most `limit` characters.
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from sqlalchemy.orm import Session
 
-from newsletter.digests import articles, body, choose, markdown, suggest, tongue
+from newsletter.digests import articles, body, choose, markdown, pictured, suggest, tongue
 from newsletter.digests.arrange import Arrangement, Entry, Length, arrange
 from newsletter.digests.content import Content, Piece
 from newsletter.digests.oneline import one_line
@@ -192,8 +192,8 @@ def _arrange(
     entries = list(entries)
     numbers = dict.fromkeys([*(entry.article_id for entry in entries), *wanted.named])
     rows: Mapping[int, Article] = {number: articles.find(session, number) for number in numbers}
-    pictured = {number for number, row in rows.items() if row.image}
-    for place, entry in enumerate(arrange(entries, wanted, pictured=pictured)):
+    with_picture = {number for number, row in rows.items() if row.image}
+    for place, entry in enumerate(arrange(entries, wanted, pictured=with_picture)):
         digest.entries.append(
             DigestArticle(
                 place=place,
@@ -230,7 +230,8 @@ def _piece(entry: DigestArticle, *, full: bool, around: str) -> Piece:
     said = f"{article.title} {summary.text}"
     language = tongue.told(article.language, said)
     # A text that has the picture in it does not need it once more above.
-    is_shown = body.has_picture(whole, article.image)
+    shown = pictured.completed(whole, article)
+    whole = shown or whole
     return Piece(
         title=article.title,
         url=article.url,
@@ -240,7 +241,8 @@ def _piece(entry: DigestArticle, *, full: bool, around: str) -> Piece:
         summary_text=summary.text,
         body_html=whole.html,
         body_text=whole.text,
-        image=None if is_shown else article.image,
+        image=None if shown else article.image,
+        image_in_body=article.image if shown else None,
         image_alt=article.image_alt or "",
         image_credit=article.image_credit,
         image_width=article.image_width,

@@ -22,6 +22,7 @@ class Piece:
     published: the date as ISO 8601 (2026-03-01), or None.
     summary_html, body_html: cleaned; headings in body_html start at h3, below the title's h2.
     summary_text, body_text: for the text part, wrapped, links as [1] with their list at the end.
+    image: None too where body_html shows it already; then image_in_body is its address.
     image_alt: "" says that the picture is an ornament. image_width, image_height: its size in
     pixels as whoever offers it says, or None.
     full: the letter shows the body; otherwise it shows the summary and a link to `url`.
@@ -49,6 +50,12 @@ class Piece:
     is_lead: bool = False
     language: str | None = None
     direction: str | None = None
+    image_in_body: str | None = None
+
+    @property
+    def picture(self) -> str | None:
+        """The address of its picture, wherever it stands: above its text or in it."""
+        return self.image or self.image_in_body
 
 
 @dataclass(frozen=True, kw_only=True)

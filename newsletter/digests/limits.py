@@ -13,7 +13,7 @@ from newsletter.errors import BadInput
 
 MAX_PICTURES = 1_000
 MAX_LINKS = 3_000
-# Of a Markdown table. Cells cost more to make than to write: short rows are filled up.
+# Of a table. Cells of a Markdown one cost more to make than to write: short rows are filled up.
 MAX_COLUMNS = 100
 MAX_CELLS = 15_000
 
@@ -21,15 +21,24 @@ MAX_CELLS = 15_000
 _MOST_MARKS = 30
 # Combining marks are neither words nor blanks; so are other signs, which stay.
 _SIGNS = re.compile(r"[^\w\s\x00-\u02ff]{31,}")
+# Where a row of an HTML table begins or is over; each cell stands in one.
+_ROW_OR_CELL = re.compile(r"</?(table|tr)\b|<t[dh]\b")
 _DELIMITERS = re.compile(r"[>\s]*[|:\- \t]*\|[|:\- \t]*")
 
 
 def check_markup(cleaned: str) -> None:
-    """Raises BadInput when there are more pictures or links in the HTML than an article needs."""
+    """Raises BadInput when there are more pictures or links in the HTML than an article needs, or
+    more cells in a row.
+    """
     if cleaned.count("<img") > MAX_PICTURES:
         raise BadInput(f"The text has more than {MAX_PICTURES:,} pictures.", "body")
     if cleaned.count("<a ") > MAX_LINKS:
         raise BadInput(f"The text has more than {MAX_LINKS:,} links.", "body")
+    cells = 0
+    for found in _ROW_OR_CELL.finditer(cleaned):
+        cells = 0 if found[1] else cells + 1
+        if cells > MAX_COLUMNS:
+            raise BadInput(f"A table has more than {MAX_COLUMNS} columns.", "body")
 
 
 def check_tables(source: str) -> None:

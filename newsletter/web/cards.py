@@ -95,7 +95,7 @@ def of_publication(publication: Publication, base_url: str, *, path: str = "") -
 def of_digest(publication: Publication, found: Published, content: Content, base_url: str) -> Card:
     """The card of a digest in the archive. Its picture is the lead's, or the first that it has."""
     url = f"{publication.home_url(base_url)}archive/{found.name}"
-    pictured = sorted((piece for piece in content.pieces if piece.image), key=_lead_first)
+    pictured = sorted((piece for piece in content.pieces if piece.picture), key=_lead_first)
     image = _image(pictured[0]) if pictured else None
     thing = {
         "@context": _VOCABULARY,
@@ -106,7 +106,7 @@ def of_digest(publication: Publication, found: Published, content: Content, base
         "datePublished": _iso(found.published_at),
         "url": url,
         "mainEntityOfPage": url,
-        "image": [piece.image for piece in pictured],
+        "image": [piece.picture for piece in pictured],
         "author": _publisher(publication, base_url),
         "publisher": _publisher(publication, base_url),
         "isPartOf": {
@@ -139,7 +139,7 @@ def _part(piece: Piece) -> Thing:
             "url": piece.url,
             "author": author,
             "datePublished": piece.published,
-            "image": piece.image,
+            "image": piece.picture,
             "keywords": list(piece.tags),
         }
     )
@@ -159,7 +159,7 @@ def _publisher(publication: Publication, base_url: str) -> Thing:
 
 
 def _image(piece: Piece) -> Image:
-    return Image(piece.image or "", piece.image_alt, piece.image_width, piece.image_height)
+    return Image(piece.picture or "", piece.image_alt, piece.image_width, piece.image_height)
 
 
 def _lead_first(piece: Piece) -> bool:

@@ -94,7 +94,7 @@ def _entry(publication: Publication, told: Told, content: Content) -> Entry:
     name = told.published.name
     tags = dict.fromkeys(tag for piece in content.pieces for tag in piece.tags)
     pictured = sorted(
-        (piece for piece in content.pieces if piece.image), key=lambda piece: not piece.is_lead
+        (piece for piece in content.pieces if piece.picture), key=lambda piece: not piece.is_lead
     )
     return Entry(
         id=entry_id(name),
@@ -104,7 +104,7 @@ def _entry(publication: Publication, told: Told, content: Content) -> Entry:
         html=render("_entry", content=content).strip(),
         language=content.language,
         published_at=told.published.published_at,
-        image_url=pictured[0].image if pictured else None,
+        image_url=pictured[0].picture if pictured else None,
         tags=tuple(tags),
     )
 

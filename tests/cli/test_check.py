@@ -140,6 +140,36 @@ def test_online(draft: Home) -> None:
         assert sorted(asked) == ["/broken", "/gone", "/here", "/privacy"]
 
 
+def test_all_places_of_an_error_are_shown(draft: Home) -> None:
+    """Of an error all, so that one look is enough to mend it; of a warning the first five."""
+    with website() as site:
+        draft.set(fetch_networks=["127.0.0.1/32"])
+        links = " ".join(f"[to the {n}th]({site.url}/{n})" for n in range(7))
+        pictures = "\n\n".join(f"![Tree {n}](https://example.org/{n}.png)" for n in range(7))
+        text = f"# Links\n\n{links}, and more.\n\n{pictures}\n"
+        draft.run("article", "add", draft.write("links.md", text))
+        words = ("--publication", "field-notes", "--subject", "Links", "--length", "full")
+        draft.run("digest", "new", *words, 2)
+        site.pages.update({f"/{n}": Page(status=410) for n in range(7)})
+        told = draft.run("digest", "check", 2, "--online", code=8).stdout
+    (dead,) = [part for part in told.split("Mend it") if "Error link-dead" in part]
+    assert all(f"{site.url}/{n}" in dead for n in range(7))
+    assert "more\n" not in dead
+    (sizes,) = [part for part in told.split("Mend it") if "Warning picture-size" in part]
+    assert "    and 2 more\n" in sizes
+
+
+def test_approving_for_programs(broken: Home) -> None:
+    """What digest check says, and the state that the digest is in; also when it is refused."""
+    found = broken.json("digest", "check", 1, code=8)
+    assert broken.json("digest", "approve", 1, code=8) == {**found, "state": "draft"}
+    assert "--force unsubscribe-link" in broken.run("digest", "approve", 1, "--json", code=8).stderr
+    told = broken.json("digest", "approve", 1, "--force", "unsubscribe-link")
+    assert told.keys() == {*found, "state"}
+    assert (told["fit"], told["state"]) == (False, "approved")
+    assert broken.json("digest", "show", 1)["state"] == "approved"
+
+
 def test_every_check_is_in_the_docs() -> None:
     """Who reads --force NAME finds the names, each with its level, and no others."""
     text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")

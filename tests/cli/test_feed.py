@@ -44,7 +44,7 @@ def add(house: Home, url: str, code: int = 0) -> str:
 def test_a_feed_from_its_address_to_a_digest(house: Home, site: Website) -> None:
     """Added, its articles are there; asked again, only what changed is told; then they are sent."""
     url = site.put("/feed", feed("One", "Two"), ETag='"1"')
-    assert add(house, url) == "Notes: 2 new\nAdded the feed 1\n"
+    assert add(house, url).splitlines()[0] == "Notes: 2 entries, 2 of them without a date; 2 new"
     assert "No feed is due" in house.run("feed", "fetch").stderr
     assert house.run("feed", "fetch", "--all").output == "1 Notes: nothing new\n"
     assert site.asked[-1][1]["If-None-Match"] == '"1"'
@@ -62,6 +62,23 @@ def test_a_feed_from_its_address_to_a_digest(house: Home, site: Website) -> None
     assert house.run("feed", "remove", 1).output == "Removed the feed 1\n"
     assert len(house.json("article", "list")) == 3
     assert "no feed 1" in house.run("feed", "remove", 1, code=1).stderr
+
+
+def test_entries_without_a_date_are_told(house: Home, site: Website) -> None:
+    """Nobody knows whether they are new: --since never takes them, and whoever adds it hears so."""
+    dated = feed("One", "Two").replace("</item>", "<pubDate>{}</pubDate></item>", 1)
+    url = site.put("/feed", dated.format("Sun, 01 Mar 2026 08:00:00 GMT"))
+    result = house.run("feed", "add", url, "--publication", "field-notes")
+    assert result.stdout == (
+        "Notes: 2 entries, 1 of them without a date; 2 new\nAdded the feed 1\n"
+    )
+    assert "plans and --since with a day choose none" in result.stderr
+    house.run("digest", "new", "--publication", "field-notes", "--since", "2020-01-01")
+    assert [each["title"] for each in house.json("digest", "show", 1)["articles"]] == ["One"]
+    site.put("/other", feed("One").replace("</item>", "<pubDate>2026-03-01</pubDate></item>"))
+    result = house.run("feed", "add", f"{site.url}/other", "--publication", "field-notes")
+    assert result.stdout.startswith("Notes: 1 entry; ")
+    assert result.stderr == ""
 
 
 def test_every_shape_becomes_a_digest(house: Home, site: Website) -> None:
@@ -85,6 +102,7 @@ def test_json_for_programs(house: Home, site: Website) -> None:
     assert made["tally"] == {
         "new": 1, "updated": 0, "same": 0, "frozen": 0, "removed": 0, "unusable": 0
     }  # fmt: skip
+    assert (made["entries"], made["undated"]) == (1, 1)
     second = site.put("/other", feed("Two"))
     house.run("feed", "add", second, "--publication", "field-notes")
     site.fail("/feed", 503, Retry_After="86400")
@@ -102,7 +120,7 @@ def test_a_page_that_names_its_feed(house: Home, site: Website) -> None:
     site.put("/feed.xml", feed("One"))
     link = '<link rel="alternate" type="application/rss+xml" href="/feed.xml">'
     page = site.put("/", f"<!doctype html><title>x</title>{link}", "text/html")
-    assert add(house, page) == "Notes: 1 new\nAdded the feed 1\n"
+    assert add(house, page).startswith("Notes: 1 entry, 1 of them without a date; 1 new\n")
     assert house.json("feed", "list")[0]["url"] == f"{site.url}/feed.xml"
     assert "read for field-notes already" in add(house, page, code=1)
     plain = site.put("/plain", "<title>x</title>", "text/html")
@@ -177,7 +195,7 @@ def test_what_is_too_large_or_too_slow(house: Home, site: Website) -> None:
 def test_what_a_stranger_wrote_does_not_move_the_cursor(house: Home, site: Website) -> None:
     """Titles of feeds and answers of servers are shown without control characters."""
     url = site.put("/feed", feed("One").replace("Notes", "No&#27;[31m&#8238;tes"))
-    assert "No[31mtes: 1 new" in add(house, url)
+    assert "No[31mtes: 1 entry" in add(house, url)
     assert "\x1b" not in house.run("feed", "list").output
 
 

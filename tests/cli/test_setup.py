@@ -85,6 +85,30 @@ def test_init_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.Monke
     assert CliRunner().invoke(main, ["publication", "list"]).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "smtp_url", "told"),
+    [
+        ([], None, "set base_url and smtp_url in the settings, then "),
+        (["--base-url", "https://example.org"], None, "set smtp_url in the settings, then "),
+        (["--base-url", "http://127.0.0.1:8000"], None, "set smtp_url in the settings, then "),
+        ([], "smtp://localhost", "set base_url in the settings, then "),
+        (["--base-url", "https://example.org"], "smtp://localhost", ""),
+    ],
+)
+def test_init_asks_for_what_is_missing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    smtp_url: str | None,
+    told: str,
+) -> None:
+    """What was given, in words or by a variable, is not asked for again."""
+    if smtp_url:
+        monkeypatch.setenv("NEWSLETTER_SMTP_URL", smtp_url)
+    result = CliRunner().invoke(main, ["init", str(tmp_path), *words])
+    assert result.stdout.splitlines()[-1] == f"Next: {told}newsletter publication create"
+
+
 def test_init_with_a_bad_base_url(tmp_path: Path) -> None:
     """A wrong value leaves nothing behind that the next try would stumble over."""
     result = CliRunner().invoke(main, ["init", str(tmp_path), "--base-url", "news"])

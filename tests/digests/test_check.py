@@ -24,7 +24,7 @@ from checking import (
 )
 
 from newsletter.digests import markdown
-from newsletter.digests.check import Built, Level, check, features, rules
+from newsletter.digests.check import Built, Level, NotFit, check, demand, features, rules
 from newsletter.digests.content import Content
 from newsletter.mail.letters import of_files
 
@@ -417,6 +417,31 @@ def test_what_the_web_says() -> None:
     ):
         found = check(built, FACTS, {SWIFTS.url or "": answer})
         assert [each.rule.name for each in found] == expected
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("subject", [OAKS.title, "The wood in March"])
+@pytest.mark.parametrize("more", ["", "<h3>What was new</h3>"])
+def test_a_letter_of_one_article_names_it(theme: str, subject: str, more: str) -> None:
+    """Its title is the letter's heading then, whatever headings the article has of its own."""
+    piece = replace(OAKS, body_html=more + f"<p>{LONG}</p>" * 70, body_text=LONG)
+    made = letter(replace(CONTENT, subject=subject, pieces=(piece,)), theme)
+    (found,) = [each for each in findings(made) if each.rule.name == "html-cut"]
+    assert "The longest: “Counting oaks” " in found.detail
+
+
+def test_what_nobody_looked_at_does_not_pass() -> None:
+    """A letter that is too large to be looked at may lack anything: no name lets it through."""
+    found = findings(with_html("x" * 400_000))
+    stopping = {each.rule.name for each in found if each.rule.level == Level.ERROR}
+    assert {"html-huge", "html-cut", "unsubscribe-cut"} <= stopping
+    with pytest.raises(NotFit, match=r"Nothing lets html-huge pass\. Give summaries") as told:
+        demand(1, found, stopping)
+    assert "--force html" not in f"{told.value}{told.value.told_elsewhere}"
+    rest = [each for each in found if each.rule.name != "html-huge"]
+    demand(1, rest, stopping)
+    with pytest.raises(NotFit, match="--force html-cut --force unsubscribe-cut"):
+        demand(1, rest)
 
 
 def test_a_large_letter_is_checked_quickly() -> None:

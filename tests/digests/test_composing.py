@@ -11,10 +11,10 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from newsletter import store
-from newsletter.digests import approve, articles, compose
+from newsletter.digests import approve, articles, compose, markup, rawhtml
 from newsletter.digests.arrange import Arrangement
 from newsletter.digests.articles import ArticleInput
-from newsletter.digests.content import Content
+from newsletter.digests.content import Content, Piece
 from newsletter.errors import BadInput, NotFound, WrongState
 
 BASE = "https://news.example.org"
@@ -278,3 +278,77 @@ def test_an_article_of_an_unknown_language_begins_on_its_side(
         for each in kept["pieces"]:
             del each["direction"]
         assert {each.direction for each in Content.from_json(kept).pieces} == {None}
+
+
+PICTURE = "https://example.org/o'brien.jpg?a=1&b=2"
+TOLD = {
+    "image": PICTURE,
+    "image_width": 900,
+    "image_height": 600,
+    "image_alt": "A heron",
+    "image_credit": "Photo: Jane & Joe",
+}
+
+
+def piece_of(
+    session: Session, publication: store.Publication, body: str, now: datetime, **more: object
+) -> Piece:
+    """How an article with that body and a picture stands in full."""
+    told = ArticleInput(title="Herons", body=body, **{**TOLD, **more})  # type: ignore[arg-type]
+    article, _ = articles.save(session, told, now=now)
+    digest = compose.new(session, publication, article_ids=[article.id], length="full", now=now)
+    return compose.content(session, digest).pieces[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (f"![]({PICTURE})\n\nWords.", "<figure>{img}<figcaption>{credit}</figcaption></figure>\n"),
+        (
+            f"[![A heron]({PICTURE})](https://example.org/)",
+            '<a href="https://example.org/">{img}</a><fig',
+        ),
+        (f"Words ![]({PICTURE}) words.", "Words {img}<br><small>{credit}</small><br> words."),
+        (
+            f'<figure><img src="{PICTURE}"><figcaption>One.</figcaption></figure>',
+            "{img}<figcaption>One. · {credit}</figcaption>",
+        ),
+        (
+            f'<figure><img src="{PICTURE}" alt=" "></figure>\n\nWords.',
+            "{img}<figcaption>{credit}</figcaption></figure>",
+        ),
+    ],
+)
+def test_a_picture_in_the_text_keeps_what_is_said_of_it(
+    engine: Engine, now: datetime, make_publication: MakePublication, body: str, shown: str
+) -> None:
+    """Its size, its words, its credit in both parts; and its address for cards and feeds."""
+    with store.transaction(engine) as session:
+        piece = piece_of(session, make_publication(session), body, now)
+    tag = next(each for each in rawhtml.TAG.finditer(piece.body_html) if each[2] == "img")
+    assert rawhtml.attributes(tag[3]) == {
+        "src": PICTURE,
+        "alt": "A heron",
+        "width": "900",
+        "height": "600",
+    }
+    assert shown.format(img=tag[0], credit="Photo: Jane &amp; Joe") in piece.body_html
+    assert piece.body_text.startswith("Photo: Jane & Joe")
+    assert markup.html(piece.body_html) == piece.body_html.replace("&#x27;", "'")
+    assert (piece.image, piece.image_in_body, piece.picture) == (None, PICTURE, PICTURE)
+
+
+def test_what_the_text_says_of_its_picture_goes_before(
+    engine: Engine, now: datetime, make_publication: MakePublication
+) -> None:
+    """Its own words and size stay, and a credit that is there is not there twice."""
+    body = (
+        f'<img src="{PICTURE}" alt="Mine" width="300" height="200">\n\nPhoto: Jane & Joe\n\nWords.'
+    )
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        piece = piece_of(session, publication, body, now)
+        other = piece_of(session, publication, "Words.", now)
+    assert 'alt="Mine" width="300" height="200"' in piece.body_html
+    assert piece.body_html.count("Jane") == piece.body_text.count("Jane") == 1
+    assert (other.image, other.image_in_body, other.picture) == (PICTURE, None, PICTURE)

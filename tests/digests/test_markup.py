@@ -143,6 +143,19 @@ def test_whatever_comes(source: str) -> None:
     assert "<script" not in text(source)
 
 
+@pytest.mark.parametrize("cell", ["<td>x</td>", "<th>x</th>", "<TD>x</TD>"])
+def test_a_row_has_as_many_cells_as_in_markdown(cell: str) -> None:
+    """A hundred; whatever is around them, and however many rows and tables there are."""
+    many = cell * markup.limits.MAX_COLUMNS
+    rows = f"<tr>{many}</tr><tr>{many}<tr>{many}</table><table>{many}</table>"
+    assert markup.clean(f"<table>{rows}", base_url=None).count("<t") > 400
+    for source in (f"<table><tr>{many}{cell}</tr></table>", f"<table>{many}{cell}</table>"):
+        with pytest.raises(BadInput, match="more than 100 columns"):
+            markup.clean(source, base_url=None)
+        with pytest.raises(BadInput, match="more than 100 columns"):
+            markdown.html(source, base_url=None)
+
+
 SIZE = markup.MAX_SIZE
 LONG = {
     "deep": "<div>" * 100_000,

@@ -80,7 +80,9 @@ def test_a_digest_is_a_thing_in_schema_orgs_words(
 
 
 def test_the_picture_is_the_leads(client: FlaskClient, publish: Callable[..., Any]) -> None:
-    """With its size where it is known; a digest without pictures has a plain card."""
+    """With its size where it is known, also where it stands in the text; a digest without pictures
+    has a plain card.
+    """
     first = {"title": "A", "tags": [], "image": "https://example.org/a.jpg"}
     lead = {
         "title": "B", "tags": [], "image": "https://example.org/b.jpg", "is_lead": True,
@@ -89,6 +91,10 @@ def test_the_picture_is_the_leads(client: FlaskClient, publish: Callable[..., An
     found = graph(_page(client, publish(pieces=[first, lead])))
     assert found["og:image"] == "https://example.org/b.jpg"
     assert (found["og:image:width"], found["og:image:height"]) == ("1200", "630")
+    lead = {**lead, "image": None, "image_in_body": "https://example.org/c.jpg"}
+    page = _page(client, publish(pieces=[first, lead]))
+    assert graph(page)["og:image"] == thing(page)["image"][0] == "https://example.org/c.jpg"
+    assert "https://example.org/c.jpg" in client.get("/field-notes/feed.json").text
     text = _page(client, publish(pieces=[{"title": "A", "tags": []}]))
     assert "og:image" not in graph(text)
     assert '<meta name="twitter:card" content="summary">' in text

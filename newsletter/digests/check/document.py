@@ -128,11 +128,14 @@ class Document:
     @cached_property
     def articles(self) -> list[tuple[Element, str]]:
         """What holds an article, and the article's title."""
-        return [
-            (element, _title(element))
+        holders = [
+            element
             for element in self.elements
             if _ARTICLE.fullmatch(element.attributes.get("id", ""))
         ]
+        # Where a letter is one article, its heading is the article's title.
+        letters = next((each.words for each in self.all("h1")), "") if len(holders) == 1 else ""
+        return [(holder, _title(holder) or letters or _first(holder)) for holder in holders]
 
     def line(self, place: int) -> int:
         """The line of a place in the source."""
@@ -152,8 +155,17 @@ class Document:
 
 
 def _title(holder: Element) -> str:
-    headings = (each for each in holder.walk() if each.name in _IN_ARTICLE_TITLES)
-    return next((heading.words for heading in headings), "")
+    headings = _headings(holder)
+    titles = (each for each in headings if "title" in each.attributes.get("class", "").split())
+    return next((each.words for each in titles), "")
+
+
+def _first(holder: Element) -> str:
+    return next((each.words for each in _headings(holder)), "")
+
+
+def _headings(holder: Element) -> Iterator[Element]:
+    return (each for each in holder.walk() if each.name in _IN_ARTICLE_TITLES)
 
 
 class _Reader(HTMLParser):

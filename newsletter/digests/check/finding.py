@@ -28,13 +28,14 @@ class Rule:
     """Something that a letter must keep to.
 
     name: stable, as `--force` and programs use it. says: what is wrong when it is broken, as a
-    sentence. mend: what to do about it, as one.
+    sentence. mend: what to do about it, as one. may_pass: whether `--force` lets it pass.
     """
 
     name: str
     level: Level
     says: str
     mend: str
+    may_pass: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ class Finding:
 _LONGEST_EXCERPT = 120
 
 
-def error(name: str, says: str, mend: str) -> Rule:
+def error(name: str, says: str, mend: str, *, may_pass: bool = True) -> Rule:
     """A rule whose break keeps the digest from being sent."""
-    return Rule(name, Level.ERROR, says, mend)
+    return Rule(name, Level.ERROR, says, mend, may_pass)
 
 
 def warning(name: str, says: str, mend: str) -> Rule:

@@ -20,19 +20,26 @@ class NotFit(NewsletterError):
 
     def __init__(self, digest_id: int, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
+        told = f"Digest {digest_id} is not fit to be sent. See: newsletter digest check {digest_id}"
+        if never := next((each.rule for each in self.findings if not each.rule.may_pass), None):
+            self.told_elsewhere = f"{told}\nNothing lets {never.name} pass. {never.mend}"
+            super().__init__(self.told_elsewhere)
+            return
         names = " ".join(dict.fromkeys(f"--force {each.rule.name}" for each in self.findings))
-        told = (
-            f"Digest {digest_id} is not fit to be sent. See: newsletter digest check {digest_id}\n"
-            "To let it pass as it is: "
-        )
+        told += "\nTo let it pass as it is: "
         self.told_elsewhere = f"{told}newsletter digest approve {digest_id} {names}"
         super().__init__(f"{told}{names}")
 
 
 def demand(digest_id: int, findings: Iterable[Finding], forced: Collection[str] = ()) -> None:
-    """Raises NotFit when there are errors but for those whose rules are named in `forced`."""
+    """Raises NotFit when there are errors but for those whose rules are named in `forced`.
+
+    An error that keeps the rest from being looked at stops it all the same (`Rule.may_pass`).
+    """
     stopping = [
-        each for each in findings if each.rule.level == Level.ERROR and each.rule.name not in forced
+        each
+        for each in findings
+        if each.rule.level == Level.ERROR and not (each.rule.may_pass and each.rule.name in forced)
     ]
     if stopping:
         raise NotFit(digest_id, stopping)

@@ -28,8 +28,11 @@ CUT = error(
 )
 HUGE = error(
     "html-huge",
-    f"The HTML part is larger than {HTML_HUGE // KIB} KB, so that nothing else was looked at.",
+    f"The HTML part is larger than {HTML_HUGE // KIB} KB: but for sizes and headers nothing was "
+    "looked at, and --force does not let it pass.",
     _SHORTEN,
+    # What nobody looked at may lack its unsubscribe link, or a postal address.
+    may_pass=False,
 )
 LATE = error(
     "unsubscribe-cut",
