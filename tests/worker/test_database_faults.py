@@ -151,7 +151,7 @@ def relay(settings, sink):
 def digest_id(engine, make_publication, make_reader, now):
     """A digest that is being sent to READERS readers, and to some with whom something is wrong.
 
-    Behind it one whose sender the relay refuses.
+    Behind it one whose sender the relay refuses, and one that it refuses for policy.
     """
     moment = datetime.now(UTC)
     with store.transaction(engine) as session:
@@ -171,6 +171,10 @@ def digest_id(engine, make_publication, make_reader, now):
             make_reader(session, refused, f"other-{number}@example.net")
         queue_all(session, digest, moment)
         queue_all(session, approved_digest(session, refused, now), moment)
+        third = make_publication(session, "third")
+        for number in range(5):
+            make_reader(session, third, f"third-{number}@example.net")
+        queue_all(session, approved_digest(session, third, now), moment)
         doubt = {"content_sha256": b"x" * 32}
         set_row(session, NO_ADDRESS, address="reader-71@")
         set_row(session, CHANGED, reason=RETRY_UNCERTAIN, **doubt)
@@ -195,6 +199,8 @@ class Slow:
             return f"after {self.seconds} 250 ok"
         if (stage, argument) == ("mail", "other@example.com"):
             return "553 5.1.8 no such sender"
+        if stage == "rcpt" and argument.startswith("third"):
+            return "550 5.7.1 not from you"
         self.begun += stage == "mail"
         return "451 4.3.0 busy" if stage == "mail" and self.begun == 20 else None
 
@@ -233,7 +239,8 @@ def test_each_place_may_fail_once(engine, relay, sink, digest_id, when):
     }
     copies = Counter(mail.recipients[0] for mail in sink.received)
     assert copies == Counter(EVERYBODY) - Counter([LEFT, NO_ADDRESS, CHANGED, TOO_LATE])
-    assert states(engine)["queued"] == 5  # those of the digest whose sender is refused
+    # Those of the digest whose sender is refused, and of the one that is.
+    assert states(engine)["queued"] + states(engine)["deferred"] == 10
 
 
 def test_the_end_may_fail_too(engine, relay, sink, digest_id):
