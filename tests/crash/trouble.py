@@ -29,6 +29,7 @@ import structlog
 from crash import disk, ledger, ours
 from crash.campaign import Report
 from crash.dying import Death, Process, settle_memory
+from crash.people import Operators
 from crash.world import USUAL, SinkProcess, World, in_memory, populate
 
 from newsletter import store
@@ -99,8 +100,9 @@ class Scene:
         self.died(process.kill())
 
     def finish(self) -> None:
-        """Let a sender without trouble finish."""
+        """Let a sender without trouble finish, and what a refusal paused go on."""
         self.world.sink.behave()
+        Operators(self.world, self.report.seed).go_home()
         process = self.start()
         self.wait(process)
         death = process.kill()
