@@ -113,7 +113,7 @@ class Handover:
             while not self._job.ended():
                 try:
                     if not self._job.relay.wait():
-                        self._supply.refill(self._in_pool)
+                        self._fuses.blown |= self._supply.refill(self._in_pool)
                         self._begin()
                     self._go_on(_TICK)
                 except (DBAPIError, OSError) as error:

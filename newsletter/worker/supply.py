@@ -8,25 +8,22 @@ relay thinks about those before. What was claimed and did not leave is given bac
 from __future__ import annotations
 
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from newsletter import failpoints
-from newsletter.errors import BadInput, NewsletterError
+from newsletter.errors import BadInput
 from newsletter.mail.signing import Signers
 from newsletter.sending import claim, gate, settle
 from newsletter.sending.claim import Claim
 from newsletter.sending.pace import Pace
 from newsletter.sending.write import (
-    CHANGED,
     Draft,
     Mail,
     Unwritable,
@@ -36,6 +33,7 @@ from newsletter.sending.write import (
 )
 from newsletter.store import Installation, LetterName
 from newsletter.store.doubt import RETRY_BY_ITSELF, TOO_LATE
+from newsletter.worker import unwritable
 from newsletter.worker.job import Job
 
 log = structlog.get_logger()
@@ -72,6 +70,7 @@ class Supply:
         self._drafts: deque[Draft] = deque()
         self._ready: deque[Mail] = deque()
         self._signing: deque[tuple[Future[list[bytes]], list[Mail]]] = deque()
+        self._broken: dict[int | None, str] = {}
         self._put_back: list[tuple[Claim, float]] = []  # with the seconds to wait
         self._refused: list[Unwritable] = []  # to be settled
         self._batch = _SMALLEST
@@ -137,11 +136,14 @@ class Supply:
         for held in (self._ready, self._drafts, self._signing, self._put_back, self._refused):
             held.clear()
 
-    def refill(self, offered: Collection[Claim] = ()) -> None:
+    def refill(self, offered: Collection[Claim] = ()) -> dict[int | None, str]:
         """Take what was signed, claim what is needed, and write a few mails.
 
         offered: the claims that the caller holds. After an error of the database nobody knows
         what was claimed; then all that neither of us holds is given back first.
+
+        Returns the digests of which no mail can be made at all, and why: that is about the message
+        and nobody's failure, so they are to be paused.
         """
         if self._lost_count:
             held = {*offered, *self._claims()}
@@ -151,6 +153,8 @@ class Supply:
         self._lost_count = True
         self._refill()
         self._lost_count = False
+        broken, self._broken = self._broken, {}
+        return broken
 
     def _refill(self) -> None:
         self._collect()
@@ -176,7 +180,7 @@ class Supply:
     def _settle_refused(self) -> None:
         with self._job.write() as session:
             for row in self._refused:
-                _unwritable(session, row, self._job)
+                unwritable.record(session, row, self._job)
         self._refused.clear()
 
     def _claim(self, *, wants_digests: bool) -> list[Claim]:
@@ -232,12 +236,25 @@ class Supply:
         job.journal.note(claims, log=number)
         failpoints.reached("noted")
         drafts = self._still_known(drafts)
-        kept = [draft for draft in drafts if draft.claim.id not in closed]
+        kept = self._sound([draft for draft in drafts if draft.claim.id not in closed])
         if closed:
             self._let_go([draft for draft in drafts if draft.claim.id in closed])
         letters = [draft for draft in kept if draft.letter != LetterName.DIGEST]
         self._drafts.extendleft(reversed(letters))
         self._drafts.extend(draft for draft in kept if draft.letter == LetterName.DIGEST)
+
+    def _sound(self, drafts: list[Draft]) -> list[Draft]:
+        """Without those of digests of which no mail can be made: they wait in the queue."""
+        sound = []
+        for draft in drafts:
+            number, error = draft.row.digest_id, draft.source
+            if number is None or not isinstance(error, Exception):
+                sound.append(draft)
+                continue
+            if number not in self._broken:
+                self._broken[number] = unwritable.tell(number, error)
+            self._put_back.append((draft.claim, 0.0))
+        return sound
 
     def _still_known(self, drafts: list[Draft]) -> list[Draft]:
         """Without those that are sent again by themselves, and that the relay forgot meanwhile."""
@@ -270,7 +287,7 @@ class Supply:
             with self._job.write() as session:
                 for each in made:
                     if isinstance(each, Unwritable):
-                        _unwritable(session, each, self._job)
+                        unwritable.record(session, each, self._job)
         self._sign(mails)
 
     def _paced(self, count: int) -> Iterator[Draft]:
@@ -357,26 +374,8 @@ class Supply:
             if same_as_recorded(each):
                 return each
         with self._job.write() as session:
-            _unwritable(session, changed(mail), self._job)
+            unwritable.record(session, changed(mail), self._job)
         return None
-
-
-def _unwritable(session: Session, row: Unwritable, job: Job) -> None:
-    if row.reason == CHANGED:
-        settle.doubtful(session, row.claim, reason=row.reason, now=job.clock())
-    else:
-        settle.failed(session, row.claim, None, reason=row.reason, now=job.clock())
-    # The error's text can hold an address; its kind, the field that it names and its place cannot.
-    field = getattr(row.error, "field", "")
-    place = "" if isinstance(row.error, NewsletterError) else _place(row.error)
-    name = type(row.error).__name__
-    log.error("unwritable", delivery=row.claim.id, error=name, field=field, place=place)
-
-
-def _place(error: Exception) -> str:
-    """Where in the code a fault of ours showed."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    return " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)
 
 
 def _closed(session: Session, drafts: list[Draft]) -> set[int]:

@@ -579,20 +579,27 @@ def test_a_row_that_we_stumble_over_fails_alone(engine, relay, sink, digest_id, 
 def test_a_digest_that_we_stumble_over_stops_no_other(
     engine, relay, sink, digest_id, make_publication, make_reader, now
 ):
-    """Its mails fail, and can be tried again when that is mended."""
+    """It is paused and says why; nobody is marked failed, and its mails go once it is mended."""
     with store.transaction(engine) as session:
         broken = approved_digest(session, make_publication(session, "other"), now)
         make_reader(session, broken.publication, "ada@example.net")
         queue.begin(session, broken, now=datetime.now(UTC))
         session.flush()
-        content = {**broken.frozen, "slots": 7}
-        session.execute(
-            update(store.Digest).where(store.Digest.id == broken.id).values(frozen=content)
-        )
+        number, content = broken.id, broken.frozen
+        spoilt = update(store.Digest).where(store.Digest.id == number)
+        session.execute(spoilt.values(frozen={**content, "slots": 7}))
     send(engine, relay)
-    row = delivery(engine, "ada@example.net")
-    assert (row.state, row.reason) == ("failed", "unwritable")
     assert received(sink) == everybody()
+    row = delivery(engine, "ada@example.net")
+    assert (row.state, row.attempts) == ("queued", 0)
+    with store.transaction(engine) as session:
+        paused = session.get_one(store.Digest, number)
+        assert paused.state == store.DigestState.PAUSED
+        assert paused.pause_reason.startswith("No mail can be made of this digest: ")
+        paused.frozen = content
+        control.resume(session, paused)
+    send(engine, relay)
+    assert received(sink) == everybody() + Counter(["ada@example.net"])
 
 
 def test_a_relay_without_smtputf8_refuses_only_who_needs_it(
