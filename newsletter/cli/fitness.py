@@ -74,7 +74,7 @@ def look_at(here: installation.Installation, session: Session, digest: Digest) -
         checkpoint=checkpoint.newest(session),
         templates_folder=here.settings.templates_folder,
     )
-    raw = specimen.mail(digest, frozen, Origin.of(here.settings), now=installation.now())
+    raw = specimen.mail(digest, frozen, Origin.of(here.settings))
     built, facts = check.read(raw), check.Facts.of(digest, base_url)
     return Checked(digest.id, built, facts, check.check(built, facts))
 

@@ -85,7 +85,7 @@ def _mail(here: installation.Installation, digest_id: int) -> bytes:
             checkpoint=checkpoint.newest(session),
             templates_folder=here.settings.templates_folder,
         )
-        return specimen.mail(digest, frozen, Origin.of(here.settings), now=installation.now())
+        return specimen.mail(digest, frozen, Origin.of(here.settings), at=installation.now())
 
 
 def _write(folder: Path, raw: bytes) -> Path:

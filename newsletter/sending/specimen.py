@@ -29,14 +29,15 @@ def mail(
     frozen: Mapping[str, Any],
     origin: Origin,
     *,
-    now: datetime,
+    at: datetime | None = None,
     name: str | None = NAME,
     address: str = ADDRESS,
 ) -> bytes:
     """One mail of `digest`, unsigned.
 
-    frozen: what was approved, or what would be. now: the date of the mail. name, address: of the
-        reader in it.
+    frozen: what was approved, or what would be. at: the date of the mail; None for the day when
+        the digest was made, so that an unchanged digest gives the same mail, links and all, each
+        time that it is checked. name, address: of the reader in it.
 
     Raises BadInput when no mail can be made of it, or `address` is none; LetterError when a
     template that looks at the reader fails.
@@ -58,7 +59,7 @@ def mail(
         to=wire_address(address),
         delivery=_NOBODY,
         message_id=message_id(_NOBODY, publication),
-        created_at=now,
+        created_at=at or digest.created_at,
         unsubscribe=_NOBODY,
         preferences=_NOBODY,
     )

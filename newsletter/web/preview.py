@@ -220,7 +220,7 @@ def _make(session: Session, digest: Digest, choice: Choice) -> Shown:
         digest,
         frozen,
         Origin.of(settings),
-        now=datetime.now(UTC),
+        at=datetime.now(UTC),
         name=name,
         address=address,
     )

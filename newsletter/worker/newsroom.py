@@ -177,7 +177,7 @@ class Newsroom:
     def _demand(self, digest: Digest) -> None:
         """The gate, with nobody there who could let an error pass; raises NotFit."""
         frozen: Any = digest.frozen
-        raw = specimen.mail(digest, frozen, Origin.of(self._settings), now=self._clock())
+        raw = specimen.mail(digest, frozen, Origin.of(self._settings))
         facts = check.Facts.of(digest, self._settings.base_url)
         check.demand(digest.id, check.check(check.read(raw), facts))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,15 @@ def test_approving_for_programs(broken: Home) -> None:
     assert told.keys() == {*found, "state"}
     assert (told["fit"], told["state"]) == (False, "approved")
     assert broken.json("digest", "show", 1)["state"] == "approved"
+
+
+def test_the_same_words_tomorrow(broken: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program can compare what two days said: no finding quotes the time in a signed link."""
+    found = broken.json("digest", "check", 1, code=8)
+    assert any("/unsubscribe/" in each["excerpt"] for each in found["findings"])
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr("newsletter.cli.installation.now", lambda: tomorrow)
+    assert broken.json("digest", "check", 1, code=8) == found
 
 
 def test_every_check_is_in_the_docs() -> None:

@@ -46,7 +46,7 @@ def test_a_feeds_articles_pass(
             )
             for theme in of_files("en").themes():
                 frozen = preview.frozen(session, digest, base_url=settings.base_url, theme=theme)
-                raw = specimen.mail(digest, frozen, Origin.of(settings), now=now)
+                raw = specimen.mail(digest, frozen, Origin.of(settings), at=now)
                 facts = check.Facts.of(digest, settings.base_url)
                 found = {each.rule.name for each in check.check(check.read(raw), facts)}
                 # What the site did: pictures without a size, in a format that Gmail lacks.
