@@ -14,6 +14,7 @@ from mailing import approved_digest, many_readers, queue_all, states
 from sqlalchemy import select, update
 
 from newsletter import store
+from newsletter.store.clock import since_boot
 from newsletter.worker import Sender, Stop, smtp_pool, stop_on_signals
 
 READERS = 60
@@ -153,3 +154,55 @@ def test_a_row_that_was_lost_meanwhile_gets_no_dot(engine, relay, sink, digest_i
     timer.cancel()
     assert "reader-7@example.net" not in {mail.recipients[0] for mail in sink.received}
     assert states(engine)["accepted"] == READERS - 1
+
+
+class StoodStill:
+    """A process that gets no time between the commit that armed its first mails and their dots."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.seconds, self.rounds, self.is_now = seconds, 0, False
+        monkeypatch.setattr("newsletter.failpoints.reached", self.reached)
+        monkeypatch.setattr("newsletter.worker.handover.since_boot", self.since_boot)
+
+    def reached(self, point):
+        self.rounds += point == "armed"
+        self.is_now = self.rounds == 1 and point in ("armed", "settled")
+
+    def since_boot(self):
+        return since_boot() + self.seconds * self.is_now
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_no_dot_after_the_lease(engine, relay, sink, digest_id, monkeypatch, stands):
+    """By then others may have called the rows uncertain, and an operator may have acted on it.
+
+    The bodies of that round are thrown away with their connections, and sent anew.
+    """
+    begun = Counter()
+
+    def reply(stage, _argument):
+        begun[stage] += 1
+
+    sink.reply = reply
+    StoodStill(monkeypatch, relay.lease + 1 if stands else relay.lease - 1)
+    run(engine, relay, Stop(), until_idle=True, digest_id=digest_id)
+    assert states(engine) == {"accepted": READERS}
+    assert Counter(mail.recipients[0] for mail in sink.received).most_common(1)[0][1] == 1
+    assert begun["dot"] == READERS
+    assert (begun["data"] > READERS) is stands
+
+
+def test_no_dot_when_it_must_end_at_once(engine, relay, sink, digest_id, monkeypatch):
+    """It is told so while a mail is being armed; with its dot that one would be uncertain."""
+    stop = Stop()
+
+    def reached(point):
+        if point == "armed" and len(sink.received) >= 20:
+            stop.at_once.set()
+            stop.set()
+
+    monkeypatch.setattr("newsletter.failpoints.reached", reached)
+    # One connection: while a mail is armed, every other one has its answer.
+    run(engine, relay.model_copy(update={"smtp_connections": 1}), stop)
+    assert states(engine) == {"accepted": 20, "queued": READERS - 20}
+    assert len(sink.received) == 20
