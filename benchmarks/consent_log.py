@@ -46,6 +46,9 @@ TIMED = 500
 class Log:
     """A log of its own in a SQLite file."""
 
+    publication: store.Publication
+    wording: consent.Wording
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.engine: Engine = store.connect(f"sqlite:///{folder / 'newsletter.db'}")

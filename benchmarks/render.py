@@ -111,7 +111,7 @@ class Desk:
             digest = session.get_one(store.Digest, digest_id)
             note = checkpoint.newest(session)
             frozen = preview.frozen(session, digest, base_url=BASE, checkpoint=note)
-            raw = specimen.mail(digest, frozen, ORIGIN, now=NOW)
+            raw = specimen.mail(digest, frozen, ORIGIN, at=NOW)
             facts = check.Facts.of(digest, BASE)
             with timed(times, "check_rules_alone_ms"):
                 built = check.read(raw)
