@@ -104,8 +104,8 @@ class Bench:
         return Stage(Path(self._open.enter_context(tempfile.TemporaryDirectory())), url)
 
 
-def near(bench: Bench, database: str, *, sink: Sink, sign: bool) -> Setting:
-    """A digest to all readers over a short way."""
+def near(bench: Bench, database: str, *, sink: Sink, sign: bool, workers: int = 0) -> Setting:
+    """A digest to all readers over a short way. workers: processes beside `newsletter send`."""
     wire.tool("smtp-source")
     with sink():
         pass  # what is missing is told before readers are imported
@@ -113,7 +113,8 @@ def near(bench: Bench, database: str, *, sink: Sink, sign: bool) -> Setting:
     stage = bench.stage(readers, database)
     key = bench.key(stage) if sign else None
     bench.readers(stage, "near", readers)
-    return Setting(stage, "near", readers, sink, bench.options.connections, key)
+    connections = bench.options.connections
+    return Setting(stage, "near", readers, sink, connections, key, workers=workers)
 
 
 def far(bench: Bench) -> Setting:
@@ -171,10 +172,14 @@ def _queue(stage: Stage, digest_id: int) -> float:
 # What is measured in turns with smtp-source.
 SETTINGS: dict[str, Callable[[Bench], Setting]] = {
     "plain": lambda bench: near(bench, "sqlite", sink=wire.smtp_sink, sign=False),
+    "two": lambda bench: near(bench, "sqlite", sink=wire.smtp_sink, sign=False, workers=1),
     "signed": lambda bench: near(bench, "sqlite", sink=wire.smtp_sink, sign=True),
     "light": lambda bench: near(bench, "sqlite", sink=bench.light, sign=False),
     "light-signed": lambda bench: near(bench, "sqlite", sink=bench.light, sign=True),
     "postgres": lambda bench: near(bench, "postgres", sink=wire.smtp_sink, sign=False),
+    "postgres-two": lambda bench: near(
+        bench, "postgres", sink=wire.smtp_sink, sign=False, workers=1
+    ),
     "postgres-signed": lambda bench: near(bench, "postgres", sink=wire.smtp_sink, sign=True),
     "far": far,
 }

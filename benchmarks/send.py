@@ -8,10 +8,12 @@ mail away, in turns with `smtp-source`: the same receiver, mails of the same siz
 of connections. Ratios are made pair by pair, and the medians of all rounds are printed.
 
     plain            SQLite, no signatures, to Postfix's smtp-sink
+    two              like plain, with a worker beside the command, over the same connections in all
     signed           with RSA-2048 DKIM, and the raw RSA signatures of this machine in between
     light            like plain, to a receiver that costs less of the cores it shares with us
     light-signed     like signed, to that one
     postgres         like plain, with PostgreSQL, which syncs its files as the SQLite ones are
+    postgres-two     like two, with PostgreSQL
     postgres-signed  like signed, with PostgreSQL
     far              40 ms away, each way
     large            how long a million mails take to queue, and how much memory to send

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,23 @@ class Stage:
         """`newsletter send` in a process of its own, from start to end; see `command`."""
         command = [*self.command(*program), "send", digest]
         return measure.run(command, self.environ(**settings), self.log)
+
+    @contextmanager
+    def workers(self, count: int, **settings: Any) -> Iterator[list[int]]:
+        """So many `newsletter worker` processes beside what is measured; their numbers."""
+        with ExitStack() as stack, self.log.open("ab") as log:
+            environ = self.environ(**settings)
+            found = [
+                stack.enter_context(
+                    subprocess.Popen([*self.command(), "worker"], env=environ, stderr=log)
+                )
+                for _ in range(count)
+            ]
+            try:
+                yield [process.pid for process in found]
+            finally:
+                for process in found:
+                    process.terminate()
 
     def sent(self, digest: int) -> Sent:
         """What became of a digest."""

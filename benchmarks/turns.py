@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -29,11 +29,13 @@ class Setting:
     connections: int
     dkim_key: str | None = None
     sources: int | None = None
+    # Processes that help `newsletter send`; all of them share the connections.
+    workers: int = 0
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of the sender."""
-        found: dict[str, Any] = {"smtp_connections": self.connections}
+        found: dict[str, Any] = {"smtp_connections": self.connections // (1 + self.workers)}
         return found | ({"dkim_keys": self.dkim_key} if self.dkim_key else {})
 
 
@@ -97,7 +99,10 @@ def _turn(setting: Setting, digest: int, length: int, *, ours_first: bool) -> Tu
 def _ours(setting: Setting, digest: int) -> tuple[measure.Ran, Sent, wire.Receiver, float | None]:
     stage = setting.stage
     with setting.sink() as receiver, _database_cpu(stage) as database:
-        ran = stage.send(digest, smtp_url=url(receiver), **setting.settings)
+        settings = setting.settings | {"smtp_url": url(receiver)}
+        with stage.workers(setting.workers, **settings) as helpers:
+            ran = stage.send(digest, **settings)
+            ran = replace(ran, cpu=ran.cpu + sum(map(measure.cpu_of, helpers)))
     sent = checked(stage.sent(digest), receiver, setting.readers)
     return ran, sent, receiver, database[0]
 

@@ -42,7 +42,7 @@ def test_rendering_is_measured_in_each_theme() -> None:
 
 
 FEW = ("--readers=40", "--rounds=1", "--far-mails=40", "--large=60", "--connections=4")
-MEASURED = ("plain", "far", "light-signed", "postgres", "large")
+MEASURED = ("plain", "two", "far", "light-signed", "postgres", "large")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def of(figures: Any, part: str) -> Any:
     return figures["parts"][part]
 
 
-@pytest.mark.parametrize("part", ["plain", "far", "light-signed", "postgres"])
+@pytest.mark.parametrize("part", ["plain", "two", "far", "light-signed", "postgres"])
 def test_sending_is_measured_beside_smtp_source(figures: Any, part: str) -> None:
     """Both rates, their ratio, and what a mail costs, for mails of about 31 KB."""
     found = of(figures, part)
