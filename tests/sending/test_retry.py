@@ -191,6 +191,14 @@ def test_a_relay_that_knows_its_copies_gets_uncertain_mails_again(engine, digest
         assert {row.reason for row in rows(session)[3:]} == {RETRY_BY_ITSELF}
 
 
+def test_a_digest_that_is_being_sent_does_not_wait_for_its_end(engine, digest, now):
+    """What is in doubt goes again among the others."""
+    with store.transaction(engine) as session:
+        session.execute(update(store.Digest).values(state="sending", sent_at=None))
+    assert by_itself(engine, now) == 3
+    assert state_of(engine, digest) == "sending"
+
+
 def test_it_waits_for_a_late_answer_and_not_for_ever(engine, digest, now):
     """Not before `hold` is over, nor when the relay may have forgotten the mail."""
     with store.transaction(engine) as session:
