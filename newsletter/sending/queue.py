@@ -7,11 +7,11 @@ the database, whatever happens here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, String, and_, cast, func, literal, select
+from sqlalchemy import ColumnElement, Insert, String, and_, cast, exists, func, literal, select
 from sqlalchemy.orm import Session
 
 from newsletter.addresses import Address
@@ -98,6 +98,12 @@ def unfinished(session: Session, digest_id: int | None = None) -> Digest | None:
     if digest_id is not None:
         query = query.where(Digest.id == digest_id)
     return session.scalars(query).one_or_none()
+
+
+def is_unfinished(session: Session, digest_ids: Collection[int]) -> bool:
+    """Whether one of these digests has readers without a row yet, whoever is queueing it."""
+    query = exists().where(Digest.id.in_(digest_ids), Digest.queued_at.is_(None))
+    return bool(session.scalar(select(query)))
 
 
 def piece(session: Session, digest: Digest, *, size: int = PIECE, now: datetime) -> int:

@@ -24,7 +24,7 @@ from newsletter.mail import dkim_key
 from newsletter.mail.dkim import Signer
 from newsletter.mail.pool import Pool
 from newsletter.mail.signing import Signers
-from newsletter.sending import claim, standing, status
+from newsletter.sending import claim, queue, standing, status
 from newsletter.sending.gate import halted
 from newsletter.sending.memory import collect_seldom
 from newsletter.sending.pace import Pace
@@ -282,8 +282,12 @@ class Sender:
 
     def _is_idle(self, job: Job, *, wait: bool) -> bool:
         with job.read() as session:
+            sending = job.scope.sending(session)
+            # Another process may be making its first rows: no other sees these before the commit.
+            if queue.is_unfinished(session, sending):
+                return False
             if job.scope.digest_id is None or session.scalar(select(halted())):
-                return not claim.busy(session, job.scope.sending(session))
+                return not claim.busy(session, sending)
             state = session.scalar(select(Digest.state).where(Digest.id == job.scope.digest_id))
             # Of one that was paused or cancelled meanwhile nothing will move.
             return state != DigestState.SENDING or not claim.left(

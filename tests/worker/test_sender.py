@@ -407,6 +407,22 @@ def test_two_senders_share_the_work(engine, relay, sink, digest_id):
     assert received(sink) == everybody()
 
 
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+@pytest.mark.parametrize("only", [True, False])
+def test_who_sends_waits_for_another_that_queues(engine, relay, sink, digest_id, only):
+    """Its first rows are seen by nobody before they are committed: that is not the end."""
+    send_it = threading.Thread(target=send, args=(engine, relay, digest_id if only else None))
+    with store.transaction(engine) as session:  # SQLite has one writer, who would hold up both
+        queue.piece(session, session.get_one(store.Digest, digest_id), now=datetime.now(UTC))
+        send_it.start()
+        send_it.join(1)
+        assert send_it.is_alive()
+        assert not sink.received
+    send_it.join(60)
+    assert digest_state(engine, digest_id) == "sent"
+    assert received(sink) == everybody()
+
+
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_a_long_run_of_bounces_ends_no_lease(
     engine, relay, sink, make_publication, make_reader, now, capsys
