@@ -234,11 +234,13 @@ def _digests(*states: DigestState) -> Select[int]:
 
 def _take(session: Session, rows: Select[int], owner: str) -> list[Claim]:
     # Picked in a CTE: as a plain subquery, PostgreSQL may run it again for each row and take more
-    # than `limit`. "AND state = 'queued'" is asked once more by the UPDATE itself.
+    # than `limit`. The rows are locked when they are picked, and still queued then; were the state
+    # asked for once more here, PostgreSQL could begin with all that are queued, if it believes
+    # that there are few (its statistics are of a time when the last digest was through).
     picked = rows.with_for_update(skip_locked=True).cte("picked")
     statement = (
         update(Delivery)
-        .where(Delivery.id.in_(select(picked.c.id)), Delivery.state == DeliveryState.QUEUED)
+        .where(Delivery.id.in_(select(picked.c.id)))
         .values(state=DeliveryState.CLAIMED, epoch=Delivery.epoch + 1, owner=owner)
         .returning(Delivery.id, Delivery.epoch)
     )

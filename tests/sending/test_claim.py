@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from mailing import approved_digest, many_readers, queue_all, states, worker
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 
 from newsletter import store
 from newsletter.sending import claim
@@ -50,6 +50,30 @@ def test_workers_do_not_wait_for_each_other(engine, digest, now):
         second = take(other, digest, now)
     assert len(first) == 20
     assert {held.id for held in first}.isdisjoint(held.id for held in second)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"])
+def test_a_claim_costs_the_same_among_many(engine, make_publication, now):
+    """It reads what it takes, also while PostgreSQL believes that nothing is queued any more.
+
+    Such are its statistics of the moment when the digest before was through.
+    """
+    with store.transaction(engine) as session:
+        publication = make_publication(session)
+        many_readers(session, publication, 2000, now)
+        queue_all(session, approved_digest(session, publication, now), now)
+        session.execute(update(store.Delivery).values(state="accepted"))
+        session.execute(text("ANALYZE"))
+    with store.transaction(engine) as session:
+        second = approved_digest(session, publication, now)
+        queue_all(session, second, now)
+    with store.transaction(engine) as session:
+        assert len(take(session, second, now)) == 20
+        read = text(
+            "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables"
+            " WHERE relname = 'delivery'"
+        )
+        assert 20 <= session.scalar(read) < 200
 
 
 @pytest.mark.parametrize("state", ["paused", "cancelled", "sent"])
