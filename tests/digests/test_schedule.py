@@ -33,6 +33,7 @@ def times(text: str, begin: str, count: int) -> list[str]:
         ("weekly, Monday 08:00 Europe/Berlin", "weekly, Monday 08:00 Europe/Berlin"),
         ("Weekly mon 8:00 europe/berlin", "weekly, Monday 08:00 Europe/Berlin"),
         ("weekly, fri, Tue and wed 17:05 UTC", "weekly, Tuesday, Wednesday and Friday 17:05 UTC"),
+        ("weekly, tue and thu 17:05 UTC", "weekly, Tuesday and Thursday 17:05 UTC"),
         ("daily 07:30 UTC", "daily, 07:30 UTC"),
         ("monthly, the 1st 09:00 America/New_York", "monthly, 1 09:00 America/New_York"),
         ("monthly 31. 09:00 UTC", "monthly, 31 09:00 UTC"),

@@ -18,6 +18,7 @@ from newsletter.digests import summary
         ("One.\n\n  Two.", 80, "One. Two."),
         ("A sentence without an end that goes on", 20, "A sentence without…"),
         ("Words, words, and more words without end", 15, "Words, words…"),
+        ("Swallows returning home", 15, "Swallows…"),
         ("Dr. Smith met J. R. R. Tolkien at 3.15 p.m. here. They talked a while.", 60,
          "Dr. Smith met J. R. R. Tolkien at 3.15 p.m. here."),
         ("Am 3. März kommen z. B. Segler. Danach ist es still und leer.", 40,
