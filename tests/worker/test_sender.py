@@ -407,6 +407,11 @@ def test_two_senders_share_the_work(engine, relay, sink, digest_id):
     assert received(sink) == everybody()
 
 
+def has_worker(engine) -> bool:
+    with store.reading(engine) as session:
+        return session.scalars(select(store.Worker)).first() is not None
+
+
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 @pytest.mark.parametrize("only", [True, False])
 def test_who_sends_waits_for_another_that_queues(engine, relay, sink, digest_id, only):
@@ -415,6 +420,7 @@ def test_who_sends_waits_for_another_that_queues(engine, relay, sink, digest_id,
     with store.transaction(engine) as session:  # SQLite has one writer, who would hold up both
         queue.piece(session, session.get_one(store.Digest, digest_id), now=datetime.now(UTC))
         send_it.start()
+        wait_for(lambda: has_worker(engine))
         send_it.join(1)
         assert send_it.is_alive()
         assert not sink.received

@@ -184,7 +184,7 @@ def test_no_dot_after_the_lease(engine, relay, sink, digest_id, monkeypatch, sta
         begun[stage] += 1
 
     sink.reply = reply
-    StoodStill(monkeypatch, relay.lease + 1 if stands else relay.lease - 1)
+    StoodStill(monkeypatch, relay.lease + 1 if stands else relay.lease / 2)
     run(engine, relay, Stop(), until_idle=True, digest_id=digest_id)
     assert states(engine) == {"accepted": READERS}
     assert Counter(mail.recipients[0] for mail in sink.received).most_common(1)[0][1] == 1
