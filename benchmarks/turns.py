@@ -29,7 +29,8 @@ class Setting:
     connections: int
     dkim_key: str | None = None
     sources: int | None = None
-    # Processes that help `newsletter send`; all of them share the connections.
+    # Processes that help `newsletter send`; all share the connections. Their processor time counts
+    # with the command's, the memory is the command's alone.
     workers: int = 0
 
     @property

@@ -35,9 +35,9 @@ def mail(
 ) -> bytes:
     """One mail of `digest`, unsigned.
 
-    frozen: what was approved, or what would be. at: the date of the mail; None for the day when
-        the digest was made, so that an unchanged digest gives the same mail, links and all, each
-        time that it is checked. name, address: of the reader in it.
+    frozen: what was approved, or what would be. at: the date of the mail; None for the moment when
+        the digest was made, so that its links are the same each time that it is checked.
+        name, address: of the reader in it.
 
     Raises BadInput when no mail can be made of it, or `address` is none; LetterError when a
     template that looks at the reader fails.
