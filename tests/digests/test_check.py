@@ -393,6 +393,23 @@ def test_contrast_of_large_words() -> None:
     assert "contrast-low" in names(with_html(grey.format(18)))
 
 
+@pytest.mark.parametrize(
+    "ground", ["url(https://example.org/a.png)", "linear-gradient(#111, #333)"]
+)
+def test_contrast_before_a_picture(ground: str) -> None:
+    """Nobody knows what is behind the words: nothing is said."""
+    pale = '<p style="color: #f3f3f3; background: {}">Words in front of it</p>'
+    assert "contrast-none" not in names(with_html(pale.format(ground)))
+    assert "contrast-none" in names(with_html(pale.format("#ffffff")))
+
+
+def test_contrast_of_a_link() -> None:
+    """A link without a colour of its own is blue in mail programs, whatever is around it."""
+    box = '<div style="background-color: #0000ee; color: #ffffff">{}</div>'
+    assert "contrast-none" in names(with_html(box.format('<a href="https://example.org/">Go</a>')))
+    assert "contrast-none" not in names(with_html(box.format("<a>Go</a>")))
+
+
 def test_what_the_web_says() -> None:
     """Gone is an error; a failing server a warning; one that refuses programs says nothing."""
     from newsletter.digests.check import Answer, links
